@@ -1,0 +1,242 @@
+"""The command `upright`: a table of verbs, and what is common to running each of them.
+
+Nothing heavy is imported before a verb is known and its words are parsed: the table names modules as
+strings, the modules of configurations import no torch.
+"""
+
+import errno
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from upright import __version__
+from upright.errors import UserError, closest
+from upright.run import text
+
+if TYPE_CHECKING:
+    from upright.run.config import RunConfig
+    from upright.run.folder import Outcome
+    from upright.run.library import Resume
+
+PURPOSE = "makes language models safe, current, grounded, private, personal and fair, and proves it."
+
+
+@dataclass(frozen=True)
+class Command:
+    """One verb: where its configuration class and its function are, and what its help says."""
+
+    config: str
+    run: str
+    summary: str
+    examples: tuple[str, ...] = ()
+
+
+COMMANDS: dict[str, Command] = {
+    "edit": Command(
+        config="upright.editing.config:Config",
+        run="upright.editing.run:run",
+        summary="Write changed facts into a model's weights, with what follows from them.",
+        examples=("upright edit --model lab:atlas --facts changes.jsonl --kg lab:atlas --out runs/euro",),
+    ),
+    "edit undo": Command(
+        config="upright.editing.config:Undo",
+        run="upright.editing.run:undo",
+        summary="Give an edited model its former weights back.",
+    ),
+    "edit apply": Command(
+        config="upright.editing.config:Apply",
+        run="upright.editing.run:apply",
+        summary="Apply a stored edit to the model it was made for.",
+    ),
+    "lab list": Command(
+        config="upright.lab.config:List",
+        run="upright.lab.run:list_models",
+        summary="List the small worlds and trained models that come with upright.",
+    ),
+    "lab build": Command(
+        config="upright.lab.config:Build",
+        run="upright.lab.run:build",
+        summary="Train a model of the lab again from scratch.",
+        examples=("upright lab build atlas --out runs/atlas",),
+    ),
+    "runs list": Command(
+        config="upright.run.library:List",
+        run="upright.run.library:list_runs",
+        summary="List the runs in a folder, the newest first.",
+        examples=("upright runs list", "upright runs list --root /data/runs --json"),
+    ),
+    "runs show": Command(
+        config="upright.run.library:Show",
+        run="upright.run.library:show",
+        summary="Show what a run did, what it cost and what it found.",
+        examples=("upright runs show runs/euro",),
+    ),
+    "runs compare": Command(
+        config="upright.run.library:Compare",
+        run="upright.run.library:compare",
+        summary="Put the metrics of several runs side by side.",
+        examples=("upright runs compare runs/euro runs/euro-20000",),
+    ),
+    "runs resume": Command(
+        config="upright.run.library:Resume",
+        run="upright.cli:resume",
+        summary="Go on with a run that was killed, interrupted or failed; finished work is not repeated.",
+        examples=("upright runs resume runs/euro",),
+    ),
+    "tour": Command(
+        config="upright.lab.tour:Config",
+        run="upright.lab.tour:run",
+        summary="Run every verb once on the lab's models and write one report.",
+        examples=("upright tour",),
+    ),
+}
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code is 0 when done, 2 for a user's mistake, 130 when interrupted."""
+    try:
+        dispatch(list(sys.argv[1:] if words is None else words))
+    except UserError as error:
+        return _say(f"upright: {error}", 2)
+    except KeyboardInterrupt as error:
+        notes = getattr(error, "__notes__", [])
+        return _say(f"upright: interrupted{f'; go on with: {notes[0]}' if notes else ''}", 130)
+    except BrokenPipeError:  # the reader of our output, `head` say, has gone
+        sys.stderr.close()
+        return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f" while writing {error.filename}" if error.filename else ""
+        notes = getattr(error, "__notes__", [])
+        return _say(f"upright: disk full{where}; free some space{f', then: {notes[0]}' if notes else ''}", 2)
+    return 0
+
+
+def _say(line: str, code: int) -> int:
+    print(line, file=sys.stderr)
+    return code
+
+
+def dispatch(words: list[str]) -> None:
+    """Find the verb, parse the rest into its configuration, run it and show the outcome."""
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(overview())
+        return
+    if words[0] in ("-V", "--version"):
+        print(f"upright {__version__}")
+        return
+    verb, rest = _find(words)
+    if verb in COMMANDS and not ("-h" in rest or "--help" in rest):
+        _run(verb, rest)
+    else:
+        print(_verb_help(verb))
+
+
+def _find(words: list[str]) -> tuple[str, list[str]]:
+    """The longest row of leading words that is a verb (or a family of verbs), and the words after it."""
+    for count in (2, 1):
+        verb = " ".join(words[:count])
+        if verb in COMMANDS:
+            return verb, words[count:]
+    family = [verb for verb in COMMANDS if verb.startswith(words[0] + " ")]
+    if family and (len(words) == 1 or words[1].startswith("-")):
+        return words[0], words[1:]
+    tried = " ".join(words[:2]) if family else words[0]
+    near = closest(tried, family or {verb.split()[0] for verb in COMMANDS})
+    names = ", ".join(family) if family else ", ".join(dict.fromkeys(verb.split()[0] for verb in COMMANDS))
+    raise UserError(f"unknown verb {tried!r} (allowed: {names}){f'; did you mean {near!r}?' if near else ''}")
+
+
+def _run(verb: str, words: list[str]) -> None:
+    from upright.run.parse import parse
+
+    command = COMMANDS[verb]
+    dry = "--dry-run" in words
+    config: Any = parse(
+        load(command.config), [word for word in words if word != "--dry-run"], f"upright {verb}"
+    )
+    if dry:
+        print(config.model_dump_json(indent=2, by_alias=True))
+    else:
+        show(load(command.run)(config))
+
+
+def load(target: str) -> Any:
+    """The object that `package.module:name` points to."""
+    module, _, name = target.partition(":")
+    return getattr(import_module(module), name)
+
+
+def show(result: "Outcome | None") -> None:
+    """Print the headline numbers of a result and its last line; None was printed by the verb itself."""
+    if result is None:
+        return
+    metrics = result.summary()
+    if metrics:
+        from upright.run.terminal import console, metric_table
+
+        console().print(metric_table(metrics))
+    print(result.message)
+
+
+def resume(config: "Resume") -> "Outcome | None":
+    """Go on with the run in `config.dir`: the result of its verb, or None when nothing is left to do."""
+    from upright.run import manifest
+    from upright.run.folder import CONFIG
+    from upright.run.parse import from_file
+
+    record = manifest.load(config.dir)
+    if record.status == "finished":
+        print(f"{config.dir} is finished; see it with: upright runs show {config.dir}")
+        return None
+    if record.verb not in COMMANDS:
+        raise UserError(
+            f"{config.dir}: was made by the verb {record.verb!r}, which this version of upright lacks"
+        )
+    command = COMMANDS[record.verb]
+    stored: RunConfig = from_file(load(command.config), config.dir / CONFIG)
+    run: Callable[[RunConfig], Outcome] = load(command.run)
+    # a run that replaced another one must not, on its way back, replace itself
+    return run(stored.model_copy(update={"out": config.dir, "overwrite": False}))
+
+
+# --- help ---
+
+
+def overview() -> str:
+    """The help of `upright` itself."""
+    hints = {
+        "upright tour": "Every verb once, without a GPU, a key or a network.",
+        "upright VERB --help": "The options of a verb.",
+        "upright --version": "The version.",
+    }
+    return "\n\n".join(
+        [
+            text.paragraph(f"upright {PURPOSE}"),
+            text.section("Usage", "  upright VERB [options]"),
+            _verb_list("Verbs", COMMANDS),
+            text.section("Start here", *(text.entry(left, right, 24) for left, right in hints.items())),
+        ]
+    )
+
+
+def _verb_list(title: str, verbs: Iterable[str]) -> str:
+    return text.section(title, *(text.entry(verb, COMMANDS[verb].summary, 18) for verb in verbs))
+
+
+def _verb_help(verb: str) -> str:
+    """The help of a verb, or of a family of verbs such as `runs`."""
+    family = [name for name in COMMANDS if name.startswith(verb + " ")]
+    if verb not in COMMANDS:
+        usage = text.section(
+            "Usage", f"  upright {verb} {'|'.join(name.split()[1] for name in family)} [options]"
+        )
+        return f"{usage}\n\n{_verb_list('Verbs', family)}"
+    from upright.run.usage import help_text
+
+    command = COMMANDS[verb]
+    related = [f"upright {name}" for name in family]
+    return help_text(load(command.config), f"upright {verb}", command.summary, command.examples, related)

@@ -1,0 +1,329 @@
+"""Wiring of `upright edit`: read, check, measure, write, measure again, report."""
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from upright.editing import present, stack
+from upright.editing.config import Apply, Config, ContextConfig, TargetConfig, Undo
+from upright.editing.context import Contexts, Expansion
+from upright.editing.edit import Edit
+from upright.editing.measure import Sheet, metrics, observe
+from upright.editing.probes import Probe, ProbeMaker, edit_prompt
+from upright.editing.recipe import Recipe, recipe_for
+from upright.editing.requests import Request, tokenised
+from upright.editing.solvers import Session, Setting, open_session
+from upright.editing.statistics import lines_of, moments, statistics_texts
+from upright.errors import UserError
+from upright.knowledge.changes import FactChange, check_changes, counterfactuals, read_changes, write_changes
+from upright.knowledge.files import open_graph, open_relations
+from upright.knowledge.graph import KnowledgeGraph
+from upright.knowledge.overlay import Overlay
+from upright.knowledge.relations import Relations
+from upright.knowledge.verbalise import taught
+from upright.lab.english import stories
+from upright.models.causal import CausalModel, load
+from upright.models.generate import generate
+from upright.run.evidence import Metric, scalar
+from upright.run.folder import RunFolder, RunResult, open_run
+
+PREFIX_STARTS = ("The", "Therefore", "Because", "I", "You")
+PATCH, MODEL, CHANGES = "patch.safetensors", "model", "changes.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result(RunResult):
+    """An edit with its evidence: `edit` is live and applied to `model`."""
+
+    edit: Edit
+    model: CausalModel
+    patch: Path
+
+    def summary(self) -> Sequence[Metric]:
+        """The headline numbers."""
+        return present.headline(self.metrics)
+
+
+@dataclass(frozen=True)
+class World:
+    """What the run knows before it touches a weight."""
+
+    graph: KnowledgeGraph
+    overlay: Overlay
+    relations: Relations
+    changes: list[FactChange]
+    requests: list[Request]
+    contexts: Contexts
+    warnings: list[str]
+
+
+def run(config: Config) -> Result:
+    """Change facts in a model and measure what came of it.
+
+    Raises:
+        UserError: before any weight moves, for inputs that cannot be edited as asked.
+    """
+    world = _world(config)
+    model = load(config.model, config.speed.device)
+    _check_subjects(model, world.requests)
+    with open_run(config, verb="edit") as folder:
+        return _run(config, folder, world, model)
+
+
+def _run(config: Config, folder: RunFolder, world: World, model: CausalModel) -> Result:
+    for path in (config.facts, config.relations, config.stats.text, config.measure.text):
+        if path is not None:
+            folder.input(path)
+    write_changes(folder.path / CHANGES, world.changes)
+    folder.record(device=str(model.device), model_digest=model.digest())
+    recipe = recipe_for(model)
+    probes = _probes(config, folder, world)
+    texts, subjects = _plain(config, folder, world)
+    rows = config.speed.batch_rows
+
+    def watch(name: str, before: bool = False) -> Sheet:
+        return folder.step(
+            f"measure-{name}", lambda: observe(model, probes, texts, subjects, rows, before), type=Sheet
+        )
+
+    sheets = {"before": watch("before", before=True)}
+    setting, source = _setting(config, folder, world, model, recipe)
+    session = open_session(config, setting)
+    clock: dict[str, float] = {}
+    for name, batch in _rounds(config.context, world):
+        clock[name] = _write_round(config, folder, session, name, batch)
+        sheets[name] = watch(name)
+    return _finish(config, folder, world, Outcome(session.edit, model, probes, sheets, clock, recipe, source))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Everything a run found, for the metrics and the report."""
+
+    edit: Edit
+    model: CausalModel
+    probes: list[Probe]
+    sheets: dict[str, Sheet]
+    clock: dict[str, float]
+    recipe: Recipe
+    stats_source: str
+
+
+def _world(config: Config) -> World:
+    if not config.kg:
+        raise UserError("--kg is missing: give a knowledge graph (folder, TSV, N-Triples, Turtle or lab:NAME)")
+    graph = open_graph(config.kg)
+    relations = Relations.load(config.relations) if config.relations else open_relations(config.kg, graph)
+    if (config.facts is None) == (config.counterfactuals is None):
+        raise UserError("give either --facts FILE or --counterfactuals N, the changes to write")
+    if config.facts is not None:
+        asked = read_changes(config.facts)
+    else:
+        asked = counterfactuals(graph, relations, config.counterfactuals or 0, config.seed)
+    report = check_changes(asked, graph, relations)
+    changes = list(report.require())
+    overlay = Overlay(graph, changes, relations)
+    contexts = Expansion(graph, overlay, relations, config.context).contexts(changes)
+    requests = [_request(change, i, graph, relations) for i, change in enumerate(changes)]
+    _one_answer_each(requests)
+    return World(graph, overlay, relations, changes, requests, contexts, [str(p) for p in report.warnings])
+
+
+def _request(change: FactChange, number: int, graph: KnowledgeGraph, relations: Relations) -> Request:
+    old = graph.objects(change.subject, change.relation)
+    labels = graph.labels([change.subject, change.object, *old])
+    return Request(
+        prompt=edit_prompt(relations, change, labels[change.subject]),
+        target=labels[change.object],
+        subject=change.subject,
+        path=(change.relation,),
+        old=labels[old[0]] if len(old) == 1 else change.was,
+        source=number,
+    )
+
+
+def _one_answer_each(requests: Sequence[Request]) -> None:
+    """Homonyms: two facts that read the same but end differently cannot both be written."""
+    seen: dict[str, Request] = {}
+    for request in requests:
+        other = seen.setdefault(request.prompt.text, request)
+        if other.target != request.target:
+            raise UserError(
+                f"{request.prompt.text!r} should be followed by {other.target!r} and by {request.target!r}; "
+                "give one of the subjects another label or leave one change out"
+            )
+
+
+def _check_subjects(model: CausalModel, requests: Sequence[Request]) -> None:
+    for request in requests:
+        tokenised(model, request.prompt)
+
+
+def _probes(config: Config, folder: RunFolder, world: World) -> list[Probe]:
+    if not config.measure.facts:
+        return []
+    maker = ProbeMaker(world.graph, world.overlay, world.relations, world.changes, config.measure)
+    return maker.all(folder.rng("probes"))
+
+
+def _plain(config: Config, folder: RunFolder, world: World) -> tuple[list[str], list[str]]:
+    """Texts for perplexity and subjects for fluency."""
+    count, rng = config.measure.texts, folder.rng("plain text")
+    if config.measure.text is None:
+        texts = list(islice(stories(rng.randrange(2**32)), count))
+    else:
+        lines = lines_of(config.measure.text, "measure.text")
+        texts = rng.sample(lines, min(count, len(lines)))
+    asked = [request.prompt.subject for request in world.requests]
+    return texts, rng.sample(asked, min(count, len(asked)))
+
+
+def _setting(
+    config: Config, folder: RunFolder, world: World, model: CausalModel, recipe: Recipe
+) -> tuple[Setting, str]:
+    """What solvers need, and a description of the statistics' text."""
+    settled = taught(world.graph, world.relations, unlike=world.overlay)
+    texts, source = statistics_texts(config.stats, settled, world.relations, folder.rng("statistics"))
+
+    def read(layers: Sequence[int]) -> dict[int, Tensor]:
+        return moments(model, texts, layers, config.stats.tokens, config.speed.batch_rows)
+
+    prefixes = folder.step("prefixes", lambda: _prefixes(config.target, folder, model))
+    target = {
+        name: value if (value := getattr(config.target, name)) is not None else getattr(recipe, name)
+        for name in ("learning_rate", "steps", "clamp", "decay", "kl", "stop_below")
+    }
+    setting = Setting(
+        model=model,
+        recipe=recipe,
+        prefixes=prefixes,
+        moments=read,
+        target=config.target.model_copy(update=target),
+        rows=config.speed.batch_rows,
+        seed=folder.seed_for("fine-tuning"),
+    )
+    return setting, source
+
+
+def _prefixes(config: TargetConfig, folder: RunFolder, model: CausalModel) -> list[str]:
+    """Short texts of the unedited model's own, each ending in a full stop and a space."""
+    starts = [PREFIX_STARTS[i % len(PREFIX_STARTS)] for i in range(config.prefixes)]
+    if not starts:
+        return []
+    texts = generate(
+        model,
+        starts,
+        max_new_tokens=max(1, config.prefix_tokens - 1),
+        temperature=1.0,
+        top_k=5,
+        generator=folder.generator("prefixes"),
+    )
+    return [f"{start}{text}".replace("{", " ").replace("}", " ").rstrip(" .") + ". " for start, text in zip(starts, texts, strict=True)]
+
+
+def _rounds(config: ContextConfig, world: World) -> list[tuple[str, list[Request]]]:
+    """What is written when: the facts first, then their context."""
+    contextual = world.contexts.requests if config.hops else []
+    if not contextual:
+        return [("facts", world.requests)]
+    if config.rounds == "together":
+        return [("facts-and-context", [*world.requests, *contextual])]
+    if config.rounds == "after":
+        return [("facts", world.requests), ("context", contextual)]
+    lengths = sorted({len(request.path) for request in contextual})
+    per_hop = [(f"context-{n}", [r for r in contextual if len(r.path) == n]) for n in lengths]
+    return [("facts", world.requests), *per_hop]
+
+
+def _write_round(
+    config: Config, folder: RunFolder, session: Session, name: str, requests: Sequence[Request]
+) -> float:
+    """Write one round in batches; seconds of the work, whenever it was done."""
+    if not config.context.memory:
+        session.forget()
+    seconds = 0.0
+    for start in range(0, len(requests), config.batch):
+        batch = requests[start : start + config.batch]
+        solution = folder.step(f"write-{name}-{start}", lambda batch=batch: _timed(lambda: session.solve(batch)))
+        session.accept(batch, solution)
+        seconds += float(solution["seconds"])
+    session.edit.ledger.extend(present.ledger_row(request, name) for request in requests)
+    return seconds
+
+
+def _timed(solve: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    begin = time.monotonic()
+    solution = solve()
+    return {**solution, "seconds": torch.tensor(time.monotonic() - begin)}
+
+
+def _finish(config: Config, folder: RunFolder, world: World, outcome: Outcome) -> Result:
+    edit, model = outcome.edit, outcome.model
+    edit.header |= present.header(config, world, outcome)
+    edit.save(folder.path / PATCH)
+    if config.save == "model":
+        stack.write(model, folder.path / MODEL, config.model, edit)
+    for warning in world.warnings:
+        folder.event("warning", message=warning)
+    found = _metrics(config, world, outcome)
+    folder.finish(found, present.report(config, world, outcome, found, folder.rng("examples")))
+    return Result(out=folder.path, metrics=found, edit=edit, model=model, patch=folder.path / PATCH)
+
+
+def _metrics(config: Config, world: World, outcome: Outcome) -> list[Metric]:
+    *earlier, last = outcome.sheets
+    found = metrics(outcome.probes, outcome.sheets["before"], "before")
+    for name in earlier[1:]:
+        found += metrics(outcome.probes, outcome.sheets[name], "result", method=f"after {name}")
+    found += metrics(outcome.probes, outcome.sheets[last], "after")
+    written, seconds = len(outcome.edit.ledger), sum(outcome.clock.values())
+    found += [
+        scalar("facts asked", len(world.requests)),
+        scalar("contextual edits", written - len(world.requests)),
+        scalar("writing time", seconds, unit="s", better="lower"),
+        scalar("edits per second", written / seconds if seconds else None, better="higher"),
+    ]
+    return found
+
+
+# --- undo and apply --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folder:
+    """An edited model on disk, and what was done to it."""
+
+    model: Path
+    message: str
+
+    def summary(self) -> Sequence[Metric]:
+        """Nothing was measured."""
+        return ()
+
+
+def undo(config: Undo) -> Folder:
+    """Take the last patch out of an edited model's folder; its weights are bit-identical to before."""
+    folder = config.folder / MODEL if (config.folder / MODEL).is_dir() else config.folder
+    left = stack.undo(folder)
+    state = f"{left} earlier patches remain" if left else "its weights are those of the unedited model, bit for bit"
+    return Folder(model=folder, message=f"{folder}: the last edit is undone; {state}")
+
+
+def apply(config: Apply) -> Folder:
+    """Write a patch into a model and save the result as a Hugging Face folder.
+
+    Raises:
+        UserError: if the patch was made for another model.
+    """
+    edit = Edit.load(config.patch)
+    model = load(config.model, config.speed.device)
+    edit.apply(model)
+    stack.write(model, config.out, config.model, edit, config.overwrite)
+    return Folder(model=config.out, message=f"{config.out}: {config.model} with {len(edit.ledger)} edits")

@@ -1,0 +1,229 @@
+"""Target vectors z = h + delta for many facts in one forward pass (MEMIT step 1, batched).
+
+Adding delta to the output of block L at the fact position makes the model say the target. The losses of different
+facts share no variable and Adam acts element by element, so every delta follows exactly the path it would follow
+alone. What cannot change is computed once: states up to block L, and the keys and values of all tokens before the
+fact position; only the tokens from there on run, and only through the blocks above L.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+
+from upright.editing.config import TargetConfig
+from upright.editing.method import kl_divergence, project
+from upright.editing.requests import Row, padded
+from upright.models.causal import CausalModel
+from upright.models.layouts import map_output
+from upright.run.progress import progress
+
+
+@dataclass(frozen=True)
+class Task:
+    """One target vector to find: the rows that should come true together, and one row that should not change."""
+
+    rows: list[Row]
+    weights: list[float]
+    """Weight of each row's mean loss; they sum to 1. Row 0 is a clean prompt: it defines h."""
+    anchor: Row
+    """The bare subject: what the model says of it must stay as it is."""
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Results, one row a task."""
+
+    h: Tensor
+    """State before (n, d)."""
+    z: Tensor
+    """State wanted (n, d)."""
+    loss: Tensor
+    """Last whole loss (n,)."""
+    steps: Tensor
+    """Updates made (n,)."""
+
+    @staticmethod
+    def join(parts: Sequence["Targets"]) -> "Targets":
+        """Stack results of several chunks."""
+        return Targets(*(torch.cat([getattr(part, name) for part in parts]) for name in ("h", "z", "loss", "steps")))
+
+    def select(self, order: Sequence[int]) -> "Targets":
+        """Rows in another order."""
+        index = torch.tensor(order, dtype=torch.long)
+        return Targets(self.h[index], self.z[index], self.loss[index], self.steps[index])
+
+
+def optimise(
+    model: CausalModel, tasks: Sequence[Task], layer: int, config: TargetConfig, batch_rows: int
+) -> Targets:
+    """Find z for every task at the output of block `layer`; results in the order of the tasks.
+
+    Args:
+        batch_rows: rows in one forward pass; tasks of like length run together.
+    """
+    order = sorted(range(len(tasks)), key=lambda i: max(len(row.before) + len(row.inputs) for row in tasks[i].rows))
+    parts = []
+    with progress("target vectors", total=len(tasks)) as bar:
+        for chunk in _chunks(order, tasks, batch_rows):
+            parts.append(_Chunk(model, [tasks[i] for i in chunk], layer, config).run())
+            bar.advance(len(chunk))
+    back = sorted(range(len(order)), key=order.__getitem__)
+    return Targets.join(parts).select(back)
+
+
+def _chunks(order: Sequence[int], tasks: Sequence[Task], batch_rows: int) -> Iterator[list[int]]:
+    chunk: list[int] = []
+    rows = 0
+    for i in order:
+        size = len(tasks[i].rows) + 1
+        if chunk and rows + size > batch_rows:
+            yield chunk
+            chunk, rows = [], 0
+        chunk.append(i)
+        rows += size
+    if chunk:
+        yield chunk
+
+
+class _Chunk:
+    """Adam on the deltas of some tasks; a task below the stopping loss is frozen and, in time, dropped."""
+
+    def __init__(self, model: CausalModel, tasks: list[Task], layer: int, config: TargetConfig) -> None:
+        self.model, self.tasks, self.layer, self.config = model, tasks, layer, config
+        first = _Tail(model, tasks, layer)
+        n, self.h = len(tasks), first.clean.float()
+        self.delta = torch.zeros_like(self.h)
+        self.first_moment, self.second_moment = torch.zeros_like(self.h), torch.zeros_like(self.h)
+        self.loss = torch.full((n,), float("inf"), device=self.h.device)
+        self.steps = torch.zeros(n, dtype=torch.long, device=self.h.device)
+        self.tail, self.active = first, list(range(n))
+        with torch.no_grad():
+            self.anchor = first.logits(self.delta)[1].float().log_softmax(-1)
+
+    def run(self) -> Targets:
+        for step in range(self.config.steps):
+            index = torch.tensor(self.active, device=self.h.device)
+            delta = self.delta[index].requires_grad_()
+            losses = self._losses(delta, index)
+            self.loss[index] = losses.detach()
+            open_ = (losses.detach() >= self.config.stop_below).nonzero().flatten()
+            if step == self.config.steps - 1 or len(open_) == 0:
+                break
+            (gradient,) = torch.autograd.grad(losses.sum(), delta)
+            self._update(index[open_], gradient[open_], step + 1)
+            self._compact(index[open_].tolist())
+        return Targets(self.h.cpu(), (self.h + self.delta).cpu(), self.loss.cpu(), self.steps.cpu())
+
+    def _losses(self, delta: Tensor, index: Tensor) -> Tensor:
+        """Whole loss of each active task: fit + kl + decay."""
+        fit_logits, anchor_logits = self.tail.logits(delta)
+        nll = cross_entropy(fit_logits.float(), self.tail.targets, reduction="none")
+        fit = torch.zeros(len(index), device=nll.device).index_add(0, self.tail.owners, nll * self.tail.weights)
+        kl = kl_divergence(anchor_logits.float(), self.anchor[index])
+        decay = delta.norm(dim=1) / self.h[index].norm(dim=1) ** 2
+        return fit + self.config.kl * kl + self.config.decay * decay
+
+    def _update(self, index: Tensor, gradient: Tensor, step: int) -> None:
+        """One Adam step on the rows of `index`, then back into the ball of radius clamp ||h||."""
+        m = self.first_moment[index] = 0.9 * self.first_moment[index] + 0.1 * gradient
+        v = self.second_moment[index] = 0.999 * self.second_moment[index] + 0.001 * gradient**2
+        move = (m / (1 - 0.9**step)) / ((v / (1 - 0.999**step)).sqrt() + 1e-8)
+        limit = self.config.clamp * self.h[index].norm(dim=1)
+        self.delta[index] = project(self.delta[index] - self.config.learning_rate * move, limit)
+        self.steps[index] += 1
+
+    def _compact(self, still_open: list[int]) -> None:
+        """Drop frozen rows once a quarter of them is done: one more forward pass buys smaller ones from then on."""
+        if len(still_open) <= 0.75 * len(self.active):
+            self.active = still_open
+            self.tail = _Tail(self.model, [self.tasks[i] for i in still_open], self.layer)
+
+
+class _Frozen(DynamicLayer):
+    """Cached keys and values that are read, never extended: every pass continues from the same prefix."""
+
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        super().__init__()
+        self.lazy_initialization(keys, values)
+        self.keys, self.values = keys, values
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        return torch.cat([self.keys, key_states], dim=-2), torch.cat([self.values, value_states], dim=-2)
+
+
+class _Tail:
+    """The part of the network that depends on delta: tokens from the fact position on, blocks above the layer."""
+
+    def __init__(self, model: CausalModel, tasks: Sequence[Task], layer: int) -> None:
+        self.model, self.blocks = model, model.blocks[layer + 1 :]
+        self.norm = model.model.get_submodule(model.layout.final_norm)
+        rows = [row for task in tasks for row in task.rows] + [task.anchor for task in tasks]
+        owners = [i for i, task in enumerate(tasks) for _ in task.rows] + list(range(len(tasks)))
+        self.row_owner = torch.tensor(owners, device=model.device)
+        self._index_targets(tasks)
+        self._record(rows, layer)
+        starts, at = [], 0
+        for task in tasks:
+            starts.append(at)
+            at += len(task.rows)
+        self.anchors = torch.arange(at, len(rows), device=model.device)
+        self.clean = self.start[starts, 0]
+
+    def _index_targets(self, tasks: Sequence[Task]) -> None:
+        """Flat lists over all target tokens: row, column, id, owning task, weight."""
+        flat: list[tuple[int, int, int, int, float]] = []
+        row = 0
+        for owner, task in enumerate(tasks):
+            for item, weight in zip(task.rows, task.weights, strict=True):
+                first, count = len(item.after) - 1, len(item.targets)
+                flat += [(row, first + j, item.targets[j], owner, weight / count) for j in range(count)]
+                row += 1
+        rows, columns, ids, owners, weights = zip(*flat, strict=True)
+        device = self.model.device
+        self.rows, self.columns = torch.tensor(rows, device=device), torch.tensor(columns, device=device)
+        self.targets, self.owners = torch.tensor(ids, device=device), torch.tensor(owners, device=device)
+        self.weights = torch.tensor(weights, device=device)
+
+    @torch.no_grad()
+    def _record(self, rows: list[Row], layer: int) -> None:
+        """One pass that keeps the prefix cache, the states after `layer`, and how each later block was called."""
+        batch = padded(rows, self.model.pad_id, self.model.device)
+        cache: Cache | None = None
+        if batch.split:
+            cache = DynamicCache()
+            self.model.hidden(batch.before, batch.mask[:, : batch.split], batch.positions[:, : batch.split], cache)
+            cache = Cache(layers=[_Frozen(entry.keys, entry.values) for entry in cache.layers])
+        self.calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+
+        def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            self.calls.append((args[1:], kwargs))
+            if not args:
+                raise TypeError(f"{type(module).__name__} does not take its states as first argument")
+
+        def keep(states: Tensor) -> Tensor:
+            self.start = states
+            return states
+
+        hooks = [block.register_forward_pre_hook(record, with_kwargs=True) for block in self.blocks]
+        try:
+            with map_output(self.model.blocks[layer], keep):
+                self.model.hidden(batch.after, batch.mask, batch.positions[:, batch.split :], cache)
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def logits(self, delta: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits at all target positions (m, V) and at the anchors' fact positions (n, V) for deltas (n, d)."""
+        moved = self.start[:, :1] + delta.to(self.start.dtype)[self.row_owner][:, None]
+        states = torch.cat([moved, self.start[:, 1:]], dim=1)
+        for block, (args, kwargs) in zip(self.blocks, self.calls, strict=True):
+            output = block(states, *args, **kwargs)
+            states = output[0] if isinstance(output, tuple) else output
+        states = self.norm(states)
+        wanted = torch.cat([states[self.rows, self.columns], states[self.anchors, 0]])
+        return self.model.unembed(wanted).split([len(self.rows), len(self.anchors)])

@@ -1,0 +1,1 @@
+"""Knowledge graphs: hold them, read them, change facts on top of them, put them into words."""

@@ -1,0 +1,108 @@
+"""What every knowledge graph offers: a set of facts (head, relation, tail) between named things.
+
+Heads, relations and tails are known by their ids. In a graph read from plain tables the id is the name
+itself; elsewhere ids and labels differ (Wikidata: id Q142, label France). All answers are sorted by id, so
+that nothing depends on the order in which a graph was read.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Literal, NamedTuple, Protocol
+from urllib.parse import unquote
+
+Direction = Literal["out", "in"]
+
+
+class Edge(NamedTuple):
+    """One fact, by ids."""
+
+    head: str
+    relation: str
+    tail: str
+
+
+class KnowledgeGraph(Protocol):
+    """A graph to read. Ids that the graph does not hold have no edges; they are not errors."""
+
+    def __contains__(self, entity: object) -> bool:
+        """Whether the id is the head or tail of some fact."""
+        ...
+
+    def link(self, text: str) -> list[str]:
+        """Ids of all things called `text`, by id, label or alias, the likeliest first."""
+        ...
+
+    def suggest(self, text: str) -> list[str]:
+        """Names in the graph that look like `text`, the closest first: for messages about typing errors."""
+        ...
+
+    def relations(self, entities: Iterable[str], direction: Direction = "out") -> list[str]:
+        """Relations of the facts in which one of the entities is the head ("out") or the tail ("in")."""
+        ...
+
+    def edges(self, entities: Iterable[str], relation: str, direction: Direction = "out") -> list[Edge]:
+        """Facts of the relation in which one of the entities is the head ("out") or the tail ("in")."""
+        ...
+
+    def objects(self, head: str, relation: str) -> tuple[str, ...]:
+        """All tails of (head, relation)."""
+        ...
+
+    def subjects(self, relation: str, tail: str) -> tuple[str, ...]:
+        """All heads of (relation, tail)."""
+        ...
+
+    def in_degree(self, entity: str) -> int:
+        """Number of facts whose tail is the entity."""
+        ...
+
+    def labels(self, ids: Iterable[str]) -> dict[str, str]:
+        """Label of each entity or relation; an id without a label stands for itself."""
+        ...
+
+    def aliases(self, entity: str) -> tuple[str, ...]:
+        """Other names of an entity, without its label."""
+        ...
+
+    def triples(self, relation: str | None = None) -> Iterator[Edge]:
+        """All facts, or all facts of one relation."""
+        ...
+
+    def paths(self, entity: str, hops: int) -> Iterator[tuple[Edge, ...]]:
+        """All walks of 1 to `hops` facts that start at the entity, from heads to tails; see `walk`."""
+        ...
+
+
+def local_name(iri: str) -> str:
+    """The last part of an IRI or a path, with its escapes read.
+
+    >>> local_name("http://example.org/S%C3%A3o_Paulo")
+    'São_Paulo'
+    """
+    return unquote(re.split(r"[/#]", iri.rstrip("/#"))[-1]) or iri
+
+
+def walk(graph: KnowledgeGraph, entity: str, hops: int) -> Iterator[tuple[Edge, ...]]:
+    """All forward walks of 1 to `hops` edges from an entity, depth first, each before its continuations.
+
+    A walk may meet an entity twice: what counts as a useful chain is the caller's choice.
+    """
+    if hops < 1:
+        return
+    for relation in graph.relations([entity]):
+        for tail in graph.objects(entity, relation):
+            edge = Edge(entity, relation, tail)
+            yield (edge,)
+            for rest in walk(graph, tail, hops - 1):
+                yield (edge, *rest)
+
+
+def follow(graph: KnowledgeGraph, head: str, chain: Iterable[str]) -> tuple[str, ...] | None:
+    """The entities met along a chain, the head first; None unless every step has exactly one object."""
+    met = [head]
+    for relation in chain:
+        objects = graph.objects(met[-1], relation)
+        if len(objects) != 1:
+            return None
+        met.append(objects[0])
+    return tuple(met)

@@ -1,0 +1,1 @@
+"""Causal language models: loading, layer layouts, batched generation and scoring."""

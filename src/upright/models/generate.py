@@ -1,0 +1,193 @@
+"""Batched generation over the key/value cache: rows of any length together, each as if it were alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedTokenizerBase
+
+from upright.errors import UserError
+from upright.models.causal import CausalModel, pad, prompt_ids
+
+
+class Prefix:
+    """A batch of token rows the model has read, ready to be continued.
+
+    Rows are padded on the left, so that all end at the same place; positions count real tokens only, so a row
+    has the states it would have alone.
+    """
+
+    hidden: Tensor
+    """Hidden state (B, d_model) after each row's last token."""
+
+    def __init__(self, model: CausalModel, rows: Sequence[Sequence[int]]) -> None:
+        """Read `rows`, each of at least one token id."""
+        ids, mask = pad(rows, model.pad_id, "left", model.device)
+        self._model = model
+        self._mask = mask[:, :0]
+        self._cache = DynamicCache(config=model.model.config)
+        self.hidden = self.feed(ids, mask)[:, -1]
+
+    def feed(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Let the rows read `ids` (B, T), real where `mask` (B, T) is 1; their hidden states (B, T, d_model).
+
+        `hidden` becomes the last column.
+        """
+        self._mask = torch.cat([self._mask, mask], dim=1)
+        positions = (self._mask.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        states = self._model.hidden(ids, self._mask, positions, self._cache)
+        self.hidden = states[:, -1]
+        return states
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Keep `rows`, in that order; a row named twice is there twice."""
+        index = torch.tensor(rows, device=self._mask.device)
+        self._cache.batch_select_indices(index)
+        self._mask, self.hidden = self._mask[index], self.hidden[index]
+
+
+@torch.no_grad()
+def generate(
+    model: CausalModel,
+    prompts: Sequence[str],
+    max_new_tokens: int,
+    stop: Sequence[str] = ("\n",),
+    temperature: float = 0.0,
+    top_k: int | None = None,
+    generator: torch.Generator | None = None,
+    batch_rows: int = 32,
+) -> list[str]:
+    """Continue each prompt by at most `max_new_tokens` tokens; the new texts, in the order of the prompts.
+
+    A row ends at an end-of-text token or at the first `stop` string; neither is in the text. A leading space
+    is there if the tokenizer keeps it. At temperature 0 the likeliest token is taken, else one is drawn with
+    `generator`, among the `top_k` likeliest if given. All randomness is drawn up front in the order of the
+    prompts, so `batch_rows` changes the speed and not the texts.
+    Raises `UserError` for an empty prompt and for one that leaves no room in the model's context.
+    """
+    if temperature < 0 or (temperature > 0 and generator is None):
+        raise ValueError(f"temperature={temperature}: must be >= 0, and above 0 a generator must be given")
+    if max_new_tokens < 1 or "" in stop:
+        raise ValueError(
+            f"max_new_tokens={max_new_tokens}, stop={stop!r}: at least one token, no empty stop string"
+        )
+    rows = prompt_ids(model.tokenizer, prompts)
+    check_room(model, rows, max_new_tokens)
+    draws = _draws(len(rows), max_new_tokens, generator) if temperature > 0 else None
+    choose = _Choice(temperature, top_k, draws)
+    texts = [""] * len(rows)
+    for batch in batches([len(row) for row in rows], batch_rows):
+        for i, ids in _continue(model, {i: rows[i] for i in batch}, max_new_tokens, stop, choose).items():
+            texts[i] = _text(model, ids, stop)
+    return texts
+
+
+@torch.no_grad()
+def next_token_logprobs(model: CausalModel, prompts: Sequence[str], batch_rows: int = 32) -> Tensor:
+    """Log-probabilities (N, V) of the token after each prompt, float32 on the CPU; for KL divergences.
+
+    Raises `UserError` for an empty prompt and for one longer than the model's context.
+    """
+    rows = prompt_ids(model.tokenizer, prompts)
+    check_room(model, rows, 0)
+    result = torch.empty(len(rows), model.model.config.vocab_size)
+    for batch in batches([len(row) for row in rows], batch_rows):
+        logits = model.unembed(Prefix(model, [rows[i] for i in batch]).hidden)
+        result[batch] = logits.float().log_softmax(dim=-1).cpu()
+    return result
+
+
+def batches(keys: Sequence[Any], batch_rows: int) -> list[list[int]]:
+    """Indices in groups of at most `batch_rows`, sorted by key: similar lengths make little padding."""
+    if batch_rows < 1:
+        raise ValueError(f"batch_rows={batch_rows}: must be at least 1")
+    order = sorted(range(len(keys)), key=lambda i: keys[i])
+    return [order[start : start + batch_rows] for start in range(0, len(order), batch_rows)]
+
+
+def check_room(model: CausalModel, rows: Sequence[Sequence[int]], new_tokens: int) -> None:
+    """Raise `UserError` for the first row that, with `new_tokens` more, outgrows the model's context."""
+    for number, row in enumerate(rows):
+        if model.context is not None and len(row) + new_tokens > model.context:
+            raise UserError(
+                f"prompt {number} has {len(row)} tokens and {new_tokens} may follow: more than the "
+                f"{model.context} {model.name} can read; shorten it or ask for fewer new tokens"
+            )
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """The rule that picks the next token of each row."""
+
+    temperature: float
+    top_k: int | None
+    draws: Tensor | None
+    """Uniform numbers (prompts, steps) on the CPU; None takes the likeliest token."""
+
+    def __call__(self, logits: Tensor, prompts: list[int], step: int) -> Tensor:
+        """Ids (B,) for `logits` (B, V) of these prompts at this step."""
+        if self.draws is None:
+            return logits.argmax(dim=-1)
+        uniform = self.draws[prompts, step].to(logits.device)
+        return _draw(logits.double() / self.temperature, self.top_k, uniform)
+
+
+def _continue(
+    model: CausalModel, rows: dict[int, list[int]], max_new_tokens: int, stop: Sequence[str], choose: _Choice
+) -> dict[int, list[int]]:
+    """New ids of each row of one batch, by its number; rows that have ended leave the batch."""
+    new: dict[int, list[int]] = {number: [] for number in rows}
+    live = list(rows)
+    prefix = Prefix(model, list(rows.values()))
+    for step in range(max_new_tokens):
+        ids = choose(model.unembed(prefix.hidden), live, step)
+        for number, token in zip(live, ids.tolist(), strict=True):
+            new[number].append(token)
+        going = [place for place, number in enumerate(live) if not _ended(model, new[number], stop)]
+        if not going or step + 1 == max_new_tokens:
+            break
+        if len(going) < len(live):
+            prefix.select(going)
+            live, ids = [live[place] for place in going], ids[going]
+        prefix.feed(ids[:, None], torch.ones_like(ids[:, None]))
+    return new
+
+
+def _ended(model: CausalModel, ids: list[int], stop: Sequence[str]) -> bool:
+    if ids[-1] in model.eos_ids:
+        return True
+    # A token holds at least one byte, so a stop string that has just been completed lies in this tail.
+    tail = max((len(string.encode()) for string in stop), default=0) + 1
+    text = _decode(model.tokenizer, ids[-tail:])
+    return any(string in text for string in stop)
+
+
+def _text(model: CausalModel, ids: list[int], stop: Sequence[str]) -> str:
+    text = _decode(model.tokenizer, ids[:-1] if ids and ids[-1] in model.eos_ids else ids)
+    found = [text.find(string) for string in stop]
+    return text[: min((at for at in found if at >= 0), default=len(text))]
+
+
+def _decode(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
+    text = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    assert isinstance(text, str)
+    return text
+
+
+def _draws(rows: int, steps: int, generator: torch.Generator | None) -> Tensor:
+    """Uniform numbers (rows, steps) in [0, 1), all drawn at once so that batching cannot change them."""
+    device = generator.device if generator is not None else "cpu"
+    return torch.rand(rows, steps, generator=generator, device=device, dtype=torch.float64).cpu()
+
+
+def _draw(logits: Tensor, top_k: int | None, uniform: Tensor) -> Tensor:
+    """One token (B,) per row of `logits` (B, V): its cumulative distribution inverted at `uniform` (B,)."""
+    ids = None
+    if top_k is not None and top_k < logits.shape[-1]:
+        logits, ids = logits.topk(top_k, dim=-1)
+    cumulative = logits.softmax(dim=-1).cumsum(dim=-1)
+    target = uniform[:, None] * cumulative[:, -1:]
+    place = torch.searchsorted(cumulative, target, right=True).clamp(max=logits.shape[-1] - 1)
+    return place[:, 0] if ids is None else ids.gather(1, place)[:, 0]

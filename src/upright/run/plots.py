@@ -1,0 +1,284 @@
+"""Plots in one house style, as inline SVG for a report.
+
+Every function returns a wide and a narrow drawing of the same data; the report shows the one that fits the
+screen. Colours are CSS variables with a fallback, so that the same SVG reads well on light and dark paper;
+words stay text.
+"""
+
+import hashlib
+import html
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from upright.run.evidence import Change, Metric, changes, display
+
+# What is drawn in these colours becomes a CSS variable; the second value serves where the page defines none.
+INK, MUTED, RULE, PAPER = "#010101", "#020202", "#030303", "#040404"
+SERIES = tuple(f"#0505{index:02x}" for index in range(1, 7))
+ACCENT = SERIES[0]
+CSS = {
+    INK: "var(--ink, #1d1f23)",
+    MUTED: "var(--muted, #6d727a)",
+    RULE: "var(--rule, #e3e0d8)",
+    PAPER: "var(--paper, #ffffff)",
+    SERIES[0]: "var(--accent, #0f5e8c)",
+    SERIES[1]: "var(--series-2, #b4530f)",
+    SERIES[2]: "var(--series-3, #3c7a45)",
+    SERIES[3]: "var(--series-4, #83519c)",
+    SERIES[4]: "var(--series-5, #8a7716)",
+    SERIES[5]: "var(--series-6, #59636e)",
+}
+DASHES = ("-", "--", ":", "-.", (0, (6, 1)), (0, (1, 1)))  # colour alone must not carry the meaning
+
+WIDE, NARROW = 736, 340  # in CSS pixels, one to a point
+GAP = 0.15  # of a row's height, from its middle to the marks before (above) and after (below)
+STYLE: Any = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 12.5,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.8,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "lines.linewidth": 2.0,
+    "lines.solid_capstyle": "round",
+    "legend.frameon": False,
+}
+
+
+class Point(NamedTuple):
+    """A point of a line; `low` and `high` draw a band around it."""
+
+    x: float
+    y: float
+    low: float | None = None
+    high: float | None = None
+
+
+def lines(
+    series: Mapping[str, Sequence[Point | tuple[float, float]]],
+    *,
+    x: str,
+    y: str,
+    alt: str,
+    unit: str = "",
+    log_x: bool = False,
+) -> str:
+    """One line for each named series over a shared axis.
+
+    Args:
+        series: points by name, at most six names.
+        x, y: axis labels with their units.
+        alt: what the plot shows, in one sentence, for those who cannot see it.
+        unit: unit of y as in `Metric.unit`; "proportion" labels the axis in percent.
+    """
+    if not 0 < len(series) <= len(SERIES):
+        raise ValueError(f"got {len(series)} series; one to {len(SERIES)} can be told apart")
+
+    def draw(axes: Axes, narrow: bool) -> None:
+        for (name, points), colour, dash in zip(series.items(), SERIES, DASHES, strict=False):
+            _line(axes, name, [Point(*point) for point in points], colour, dash)
+        axes.grid(axis="y")
+        axes.set_xlabel(x)
+        axes.set_title(y, loc="left", color=MUTED, fontsize=STYLE["font.size"], pad=10)
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value, unit)))
+        if log_x:
+            axes.set_xscale("log")
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(4 if narrow else 8, integer=_whole(series)))
+        if len(series) > 1:
+            _legend(axes, columns=2 if narrow else 3)
+
+    return _both(draw, lambda narrow: 240 if narrow else 300, alt)
+
+
+def bars_before_after(metrics: Sequence[Metric], *, alt: str) -> str:
+    """A pair of bars for each metric, before and after, with 95 % intervals; all metrics in one unit."""
+
+    def mark(axes: Axes, metric: Metric, height: float, colour: str) -> None:
+        axes.barh(height, metric.value or 0, height=2 * GAP, color=colour, linewidth=0)
+        if metric.ci_low is not None and metric.ci_high is not None:
+            for colour, width in ((PAPER, 3.0), (INK, 1.2)):  # a light edge keeps the line visible on the bar
+                axes.plot([metric.ci_low, metric.ci_high], [height, height], color=colour, linewidth=width)
+
+    return _rows(metrics, mark, alt, join=False)
+
+
+def forest(metrics: Sequence[Metric], *, alt: str) -> str:
+    """Dots with their 95 % intervals, before above after, a row for each metric; all metrics in one unit."""
+
+    def mark(axes: Axes, metric: Metric, height: float, colour: str) -> None:
+        if metric.ci_low is not None and metric.ci_high is not None:
+            axes.plot([metric.ci_low, metric.ci_high], [height, height], color=colour, linewidth=2.4)
+        axes.plot([metric.value or 0.0], [height], "o", color=colour, markersize=7, markeredgecolor=PAPER)
+
+    return _rows(metrics, mark, alt, join=True)
+
+
+def tick(value: float, unit: str) -> str:
+    """A short label for an axis.
+
+    >>> tick(0.25, "proportion"), tick(1500, ""), tick(-2, "")
+    ('25 %', '1,500', '−2')
+    """
+    if unit == "proportion":
+        return f"{100 * value:.6g} %".replace("-", "−")
+    if unit in ("bytes", "s"):
+        return display(value, unit)
+    return (f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.6g}").replace("-", "−")
+
+
+# --- drawing ---
+
+
+def _line(axes: Axes, name: str, points: list[Point], colour: str, dash: Any) -> None:
+    xs, ys = [point.x for point in points], [point.y for point in points]
+    banded = [point for point in points if point.low is not None and point.high is not None]
+    if banded:
+        lows, highs = [point.low or 0.0 for point in banded], [point.high or 0.0 for point in banded]
+        axes.fill_between([point.x for point in banded], lows, highs, color=colour, alpha=0.15, linewidth=0)
+    axes.plot(
+        xs,
+        ys,
+        color=colour,
+        linestyle=dash,
+        label=name,
+        marker="o" if len(points) <= 12 else "",
+        markersize=4.5,
+    )
+
+
+def _whole(series: Mapping[str, Sequence[Point | tuple[float, float]]]) -> bool:
+    """Whether all x are whole numbers (steps, layers, rounds), so that the ticks should be."""
+    return all(float(point[0]).is_integer() for points in series.values() for point in points)
+
+
+@dataclass(frozen=True)
+class _Row:
+    label: str
+    marks: tuple[tuple[Metric, str], ...]
+
+
+def _row(change: Change) -> _Row:
+    pairs = ((change.before, MUTED), (change.after, ACCENT), (change.result, ACCENT))
+    label = change.name if change.split == "all" else f"{change.name} ({change.split})"
+    return _Row(
+        label, tuple((metric, colour) for metric, colour in pairs if metric and metric.value is not None)
+    )
+
+
+def _rows(
+    metrics: Sequence[Metric], mark: Callable[[Axes, Metric, float, str], None], alt: str, join: bool
+) -> str:
+    """Rows of marks, their labels beside them or (narrow) above them; `join` ties before to after."""
+    units = {metric.unit for metric in metrics}
+    if len(units) != 1:
+        raise ValueError(f"one axis shows one unit, got {sorted(units)}; draw one plot for each")
+    (unit,) = units
+    rows = [row for row in map(_row, changes(metrics)) if row.marks]
+
+    def draw(axes: Axes, narrow: bool) -> None:
+        for index, row in enumerate(rows):
+            offsets = (GAP, -GAP) if len(row.marks) == 2 else (0.0,)
+            for (metric, colour), offset in zip(row.marks, offsets, strict=False):
+                mark(axes, metric, offset - index, colour)
+            if join and len(row.marks) == 2:
+                ends = [metric.value or 0.0 for metric, _ in row.marks]
+                axes.plot(
+                    ends, [GAP - index, -GAP - index], color=MUTED, linewidth=0.8, alpha=0.6, zorder=1.5
+                )
+            if narrow:
+                axes.annotate(row.label, (0, 0.32 - index), xycoords=("axes fraction", "data"), va="bottom")
+        labels = [] if narrow else [row.label for row in rows]
+        axes.set_yticks([-float(index) for index in range(len(labels))], labels, color=INK)
+        axes.set_ylim(-len(rows) + 0.4, 0.75 if narrow else 0.5)
+        _value_axis(axes, unit, not join, narrow)
+        if any(len(row.marks) == 2 for row in rows):
+            for name, colour in (("before", MUTED), ("after", ACCENT)):
+                axes.plot([], [], "o", color=colour, label=name)
+            _legend(axes, columns=2)
+
+    return _both(draw, lambda narrow: 70 + len(rows) * (58 if narrow else 42), alt)
+
+
+def _value_axis(axes: Axes, unit: str, from_zero: bool, narrow: bool) -> None:
+    axes.grid(axis="x")
+    axes.spines["left"].set_visible(False)
+    axes.xaxis.set_major_locator(MaxNLocator(4 if narrow else 6))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value, unit)))
+    if unit == "proportion":
+        axes.set_xlim(0, 1)
+    elif from_zero:
+        low, high = axes.get_xlim()
+        axes.set_xlim(min(low, 0), max(high, 0))
+
+
+def _legend(axes: Axes, columns: int) -> None:
+    axes.figure.legend(
+        loc="outside upper left", ncols=columns, labelcolor=INK, handlelength=1.6, columnspacing=1.4
+    )
+
+
+# --- SVG ---
+
+
+def _both(draw: Callable[[Axes, bool], None], height: Callable[[bool], float], alt: str) -> str:
+    drawings = []
+    for kind, width in (("wide", WIDE), ("narrow", NARROW)):
+        narrow = kind == "narrow"
+        with matplotlib.rc_context(STYLE):
+            figure = Figure(figsize=(width / 72, height(narrow) / 72), layout="constrained")
+            figure.patch.set_alpha(0)
+            axes = figure.add_subplot()
+            axes.patch.set_alpha(0)
+            draw(axes, narrow)
+            drawings.append(_svg(figure, kind, alt))
+    return f'<div class="plot">{"".join(drawings)}</div>'
+
+
+def _svg(figure: Figure, kind: str, alt: str) -> str:
+    """The figure as an inline `<svg>`: no prolog, no metadata, no names that another plot could share."""
+    stream = io.StringIO()
+    salt = hashlib.sha256(f"{kind}{alt}".encode()).hexdigest()[:8]
+    with matplotlib.rc_context({"svg.hashsalt": salt}):  # equal data gives equal bytes
+        figure.savefig(stream, format="svg", metadata={"Date": None})
+    text = stream.getvalue()
+    text = text[text.index("<svg") :].strip()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"\s*<!--.*?-->", "", text, flags=re.DOTALL)
+    for sentinel, css in CSS.items():
+        text = text.replace(sentinel, css)
+    text = _only_needed_ids(text, salt)
+    box = re.search(r'viewBox="([^"]+)"', text)
+    if box is None:
+        raise RuntimeError("matplotlib wrote an SVG without a viewBox")
+    opening = (
+        f'<svg class="{kind}" viewBox="{box[1]}" role="img" aria-label="{html.escape(alt, quote=True)}">'
+    )
+    return opening + text[text.index(">") + 1 :]
+
+
+def _only_needed_ids(text: str, salt: str) -> str:
+    """Drop ids nothing refers to and make the others unlike those of any other plot on the page."""
+    needed = set(re.findall(r"#([\w-]+)", text))
+    text = re.sub(r' id="([^"]+)"', lambda m: f' id="{salt}-{m[1]}"' if m[1] in needed else "", text)
+    text = re.sub(r'xlink:href="#([\w-]+)"', rf'href="#{salt}-\1"', text)
+    return re.sub(r"url\(#([\w-]+)\)", rf"url(#{salt}-\1)", text)

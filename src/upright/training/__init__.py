@@ -1,0 +1,1 @@
+"""Training: the one loop every verb shares, and its optimisers."""

@@ -1,0 +1,101 @@
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+
+import pytest
+
+from upright.run.evidence import proportion, scalar
+from upright.run.plots import NARROW, WIDE, Point, bars_before_after, forest, lines, tick
+
+PAIRS = [
+    proportion("efficacy", 2, 100, stage="before"),
+    proportion("efficacy", 96, 100, stage="after"),
+    proportion("kept", 95, 100, stage="before"),
+    proportion("kept", 94, 100, stage="after"),
+]
+
+
+def drawings(div: str) -> list[ET.Element]:
+    return list(ET.fromstring(div))
+
+
+def words(svg: ET.Element) -> list[str]:
+    return [text.strip() for element in svg.iter("text") for text in element.itertext()]
+
+
+@pytest.mark.parametrize("draw", [forest, bars_before_after])
+def test_rows_are_labelled_words_on_both_drawings(draw: Callable[..., str]) -> None:
+    both = drawings(draw(PAIRS, alt='A "plot"'))
+    for svg, kind, width in zip(both, ("wide", "narrow"), (WIDE, NARROW), strict=True):
+        assert svg.attrib["class"] == kind
+        assert svg.attrib["aria-label"] == 'A "plot"'
+        assert float(svg.attrib["viewBox"].split()[2]) == width
+        assert {"efficacy", "kept", "before", "after", "0 %", "100 %"} <= set(words(svg))
+
+
+def test_dots_stand_where_the_numbers_are() -> None:
+    wide, _ = drawings(forest(PAIRS, alt="a"))
+    grid = {text: place for text, place in _places(wide) if text.endswith("%")}
+    zero, one = grid["0 %"], grid["100 %"]
+    dots = [
+        (float(use.attrib["x"]) - zero) / (one - zero)
+        for use in wide.iter("use")
+        if "accent" in use.attrib["style"]
+    ]
+    assert dots[:2] == [pytest.approx(0.96, abs=0.003), pytest.approx(0.94, abs=0.003)]
+
+
+def _places(svg: ET.Element) -> list[tuple[str, float]]:
+    """Words with their horizontal middle."""
+    found = []
+    for text in svg.iter("text"):
+        place = (
+            text.attrib.get("x") or re.findall(r"translate\(([\d.]+)", text.attrib.get("transform", ""))[0]
+        )
+        found.append(("".join(text.itertext()).strip(), float(place)))
+    return found
+
+
+def test_colours_are_variables_and_nothing_is_foreign() -> None:
+    text = lines(
+        {"a": [(0, 1), (1, 2)], "b": [Point(0, 1, 0.5, 1.5), Point(1, 3, 2.5, 3.5)]},
+        x="step",
+        y="loss",
+        alt="l",
+    )
+    assert "var(--accent, #0f5e8c)" in text
+    assert "var(--series-2, " in text
+    assert not re.search(r"#0[0-9]0[0-9]0[0-9]|#000000|http|<metadata|DOCTYPE", text)
+
+
+def test_two_plots_share_no_ids() -> None:
+    first = lines({"a": [(0, 1), (1, 2)]}, x="x", y="y", alt="one")
+    second = lines({"a": [(0, 1), (1, 2)]}, x="x", y="y", alt="two")
+    ids = re.findall(r' id="([^"]+)"', first + second)
+    assert len(ids) == len(set(ids)) > 0
+    assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', first + second)) == set(ids)
+
+
+def test_equal_data_give_equal_bytes() -> None:
+    assert forest(PAIRS, alt="a") == forest(PAIRS, alt="a")
+
+
+def test_mixed_units_and_too_many_lines_are_refused() -> None:
+    with pytest.raises(ValueError, match="one axis shows one unit"):
+        forest([*PAIRS, scalar("time", 1.0, unit="s")], alt="a")
+    with pytest.raises(ValueError, match="got 7 series; one to 6"):
+        lines({str(i): [(0, 0)] for i in range(7)}, x="x", y="y", alt="a")
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (0.125, "proportion", "12.5 %"),
+        (-0.5, "proportion", "−50 %"),
+        (1500, "", "1,500"),
+        (0.1 + 0.2, "", "0.3"),
+        (30, "s", "30 s"),
+    ],
+)
+def test_ticks(value: float, unit: str, text: str) -> None:
+    assert tick(value, unit) == text
