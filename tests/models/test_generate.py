@@ -82,7 +82,7 @@ def test_a_stop_string_ends_a_row_and_is_not_in_its_text(tiny: Tiny) -> None:
     model = tiny("llama")
     free = generate(model, PROMPTS, 12, stop=())
     for text in free:
-        for at in range(1, len(text) - 1):
+        for at in range(1, len(text) - 1, 3):
             piece = text[at : at + 2]
             expected = [other.partition(piece)[0] for other in free]
             assert generate(model, PROMPTS, 12, stop=(piece, "never seen")) == expected
@@ -107,10 +107,13 @@ def test_finished_rows_leave_the_batch(tiny: Tiny, monkeypatch: pytest.MonkeyPat
         return feed(self, ids, mask)
 
     monkeypatch.setattr(Prefix, "feed", counted)
-    first = naive_greedy(model, PROMPTS[0], 1)[0]
+    first, second = naive_greedy(model, PROMPTS[0], 2)
+    said = [model.tokenizer.decode([token]) for token in (first, second)]
+    assert generate(model, PROMPTS[:2], 4, stop=("".join(said),))[0] == ""
+    assert sizes == [2, 2, 1, 1]  # the stop string is complete with the second token
+    sizes.clear()
     model.__dict__["eos_ids"] = frozenset({first})
-    texts = generate(model, PROMPTS[:2], 4, stop=())
-    assert texts[0] == ""
+    assert generate(model, PROMPTS[:2], 4, stop=())[0] == ""
     assert sizes == [2, 1, 1, 1]
 
 

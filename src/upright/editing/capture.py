@@ -85,9 +85,7 @@ def second_moments(
     return {layer: (total / count).cpu() for layer, total in sums.items()}, count
 
 
-def _batches(
-    model: CausalModel, rows: Sequence[Row], batch_rows: int
-) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+def _batches(model: CausalModel, rows: Sequence[Row], batch_rows: int) -> Iterator[tuple[list[int], Tensor, Tensor]]:
     """Texts cut after the fact position and padded on the left: the fact is always the last column."""
     order = sorted(range(len(rows)), key=lambda i: len(rows[i].before))
     for start in range(0, len(order), batch_rows):

@@ -37,9 +37,7 @@ class Contexts:
 class Expansion:
     """Finds the chains through edited facts in the edited graph."""
 
-    def __init__(
-        self, graph: KnowledgeGraph, overlay: Overlay, relations: Relations, config: ContextConfig
-    ) -> None:
+    def __init__(self, graph: KnowledgeGraph, overlay: Overlay, relations: Relations, config: ContextConfig) -> None:
         self.graph, self.overlay, self.relations, self.config = graph, overlay, relations, config
         self.dropped: Counter[str] = Counter()
 
@@ -53,7 +51,7 @@ class Expansion:
                 source = source if source < len(asked) else -1
                 found += self._capped(self._forward(edge, source))
                 found += self._capped(self._backward(edge, source))
-        written = {(edge.head, (edge.relation,)) for edge in asked}
+        written: set[tuple[str, tuple[str, ...]]] = {(edge.head, (edge.relation,)) for edge in asked}
         requests: dict[str, Request] = {}
         for chain in sorted(found, key=lambda chain: (len(chain.path), chain.path, chain.head)):
             if (chain.head, chain.path) in written:

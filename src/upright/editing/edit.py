@@ -175,5 +175,5 @@ def tensor_hash(tensor: Tensor) -> str:
     """SHA-256 over type, shape and bytes."""
     dense = tensor.detach().contiguous().cpu()
     sha = hashlib.sha256(f"{dense.dtype} {tuple(dense.shape)}".encode())
-    sha.update(dense.reshape(-1).view(torch.uint8).numpy())
+    sha.update(dense.reshape(-1).view(torch.uint8).numpy().data)
     return sha.hexdigest()

@@ -3,7 +3,7 @@
 import math
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from pydantic import BaseModel
 
@@ -12,7 +12,8 @@ from upright.models.causal import CausalModel
 from upright.models.generate import generate
 from upright.models.matching import matches
 from upright.models.score import perplexity, score
-from upright.run.evidence import Metric, Stage, mean, proportion, ratio
+from upright.run.evidence import Metric, Stage, mean, proportion
+from upright.run.evidence import perplexity as perplexity_metric
 
 Answered = tuple[bool | None, bool]
 """Whether the answer beat its rival in likelihood (None without one), and whether it was generated exactly."""
@@ -29,7 +30,11 @@ class Sheet(BaseModel):
 
 
 def observe(
-    model: CausalModel, probes: Sequence[Probe], texts: Sequence[str], subjects: Sequence[str], rows: int,
+    model: CausalModel,
+    probes: Sequence[Probe],
+    texts: Sequence[str],
+    subjects: Sequence[str],
+    rows: int,
     expect_old: bool = False,
 ) -> Sheet:
     """Ask every probe, read every text, let every subject be talked about.
@@ -47,7 +52,7 @@ def observe(
         answered=list(zip(wins, exact, strict=True)),
         said=said,
         nll=read.per_text,
-        tokens=[max(1, n) for n in _lengths(model, texts)],
+        tokens=read.text_tokens,
         entropies=[ngram_entropy(text) for text in _talk(model, subjects, rows)],
     )
 
@@ -55,15 +60,13 @@ def observe(
 def _wins(model: CausalModel, probes: Sequence[Probe], rows: int) -> list[bool | None]:
     rivals = [i for i, p in enumerate(probes) if p.rival is not None and p.rival != p.answer]
     prompts = [probes[i].prompt for i in rivals]
-    wanted = score(model, [*prompts, *prompts], [probes[i].answer for i in rivals] + [str(probes[i].rival) for i in rivals], rows)
+    wanted = score(
+        model, [*prompts, *prompts], [probes[i].answer for i in rivals] + [str(probes[i].rival) for i in rivals], rows
+    )
     wins: list[bool | None] = [None] * len(probes)
     for place, i in enumerate(rivals):
         wins[i] = wanted[place].nll_mean < wanted[len(rivals) + place].nll_mean
     return wins
-
-
-def _lengths(model: CausalModel, texts: Sequence[str]) -> list[int]:
-    return [len(ids) - 1 for ids in model.tokenizer(list(texts))["input_ids"]]
 
 
 def _talk(model: CausalModel, subjects: Sequence[str], rows: int) -> list[str]:
@@ -96,17 +99,9 @@ def metrics(probes: Sequence[Probe], sheet: Sheet, stage: Stage, method: str = "
         if wins:
             hits = sum(bool(win) for win in wins)
             found.append(proportion(f"{measure} (likelihood)", hits, len(wins), stage=stage, split=split(part)))
-    found.append(
-        ratio("perplexity", sheet.nll, sheet.tokens, transform=_exp, stage=stage, split=split("plain text"), better="lower")
-    )
+    found.append(perplexity_metric("perplexity", sheet.nll, sheet.tokens, stage=stage, split=split("plain text")))
     found.append(mean("fluency", sheet.entropies, stage=stage, split=split("about subjects"), unit="bits x 100"))
     return found
-
-
-def _exp(values: object) -> "object":
-    import numpy as np
-
-    return np.exp(values)  # type: ignore[call-overload]
 
 
 def _grouped(probes: Sequence[Probe]) -> dict[tuple[str, str], list[int]]:
@@ -133,6 +128,3 @@ def examples(
             said = {stage: sheet.said[i].strip()[:60] for stage, sheet in stages.items()}
             rows.append({"measure": measure, "prompt": probes[i].prompt, "wanted": probes[i].answer, **said})
     return rows
-
-
-Observer = Callable[[str], Sheet]

@@ -54,10 +54,15 @@ def ridge_factor(prior: Tensor, keys: Tensor) -> Tensor:
     """
     q, n = keys.shape
     if n < q / 2:
-        weighed = torch.cholesky_solve(keys, _cholesky(prior))
+        weighed = _solve(_cholesky(prior), keys)
         inner = torch.eye(n, dtype=keys.dtype, device=keys.device) + keys.T @ weighed
-        return torch.cholesky_solve(weighed.T, _cholesky((inner + inner.T) / 2)).T
-    return torch.cholesky_solve(keys, _cholesky(prior + keys @ keys.T))
+        return _solve(_cholesky((inner + inner.T) / 2), weighed.T).T
+    return _solve(_cholesky(prior + keys @ keys.T), keys)
+
+
+def _solve(lower: Tensor, right: Tensor) -> Tensor:
+    solution: Tensor = torch.cholesky_solve(right, lower)
+    return solution
 
 
 def _cholesky(matrix: Tensor) -> Tensor:
@@ -67,7 +72,8 @@ def _cholesky(matrix: Tensor) -> Tensor:
             "key statistics are singular: got fewer independent keys than the matrix is wide; "
             "raise stats.sequences or solver.shrink"
         )
-    return lower
+    factor: Tensor = lower
+    return factor
 
 
 def shrink(moment: Tensor, rho: float) -> Tensor:
@@ -111,4 +117,5 @@ def project(delta: Tensor, limit: Tensor) -> Tensor:
 def kl_divergence(new_logits: Tensor, old_log_probs: Tensor) -> Tensor:
     """KL(new || old) per row, the direction of the ROME reference: (n, v) -> (n,)."""
     new = new_logits.log_softmax(-1)
-    return (new.exp() * (new - old_log_probs)).sum(-1)
+    divergence: Tensor = (new.exp() * (new - old_log_probs)).sum(-1)
+    return divergence

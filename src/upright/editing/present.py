@@ -50,18 +50,26 @@ def header(config: "Config", world: "World", outcome: "Outcome") -> dict[str, An
         "recipe": outcome.recipe.model_dump(),
         "statistics": outcome.stats_source,
         "graph": config.kg,
-        "overlay": {"added": [list(e) for e in world.overlay.added], "removed": [list(e) for e in world.overlay.removed]},
+        "overlay": {
+            "added": [list(e) for e in world.overlay.added],
+            "removed": [list(e) for e in world.overlay.removed],
+        },
     }
 
 
 def report(config: "Config", world: "World", outcome: "Outcome", found: Sequence[Metric], rng: random.Random) -> Report:
     """The page of a run."""
-    value = {(m.name, m.stage): m for m in found if _whole(m) and m.value is not None and "after " not in m.split}
+    value: dict[tuple[str, str], Metric] = {
+        (m.name, m.stage): m for m in found if _whole(m) and m.value is not None and "after " not in m.split
+    }
     page = Report("Knowledge edit", _claim(world, value), [name for name in HEADLINE if (name, "after") in value])
     page.section("What was written", *_what(config, world, outcome))
     if outcome.probes:
         paired = [m for m in found if m.stage in ("before", "after") and m.unit == "proportion"]
-        page.section("Before and after", "Every measure uses wordings that were neither trained on nor written, except efficacy, which asks with the written sentence.")
+        page.section(
+            "Before and after",
+            "Every measure uses wordings that were neither trained on nor written, except efficacy, which asks with the written sentence.",
+        )
         exact = [m for m in paired if m.name.endswith("(exact)")]
         page.plot(
             bars_before_after(exact, alt="Share of exact answers before and after the edit, by measure."),

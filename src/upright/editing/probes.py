@@ -69,9 +69,7 @@ class ProbeMaker:
         """The same fact in a statement and a question that were never taught or written."""
         for change in changes:
             for kind in ("statement", "question"):
-                prompts = self.relations.fact_prompts(
-                    change.relation, self._label(change.subject), "measure", kind
-                )
+                prompts = self.relations.fact_prompts(change.relation, self._label(change.subject), "measure", kind)
                 yield self._edited("paraphrase", kind, change, rng.choice(prompts).text)
 
     def specificity(self, changes: Sequence[FactChange], rng: random.Random) -> Iterator[Probe]:
@@ -112,7 +110,7 @@ class ProbeMaker:
 
     def multi_hop(self, rng: random.Random) -> Iterator[Probe]:
         """Questions whose chain passes through a change and whose answer is new, in held-out words."""
-        found = {}
+        found: dict[tuple[str, tuple[str, ...]], str] = {}
         for change in self.changes:
             for chain in self._chains():
                 for place, relation in enumerate(chain):

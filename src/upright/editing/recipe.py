@@ -58,7 +58,7 @@ def recipe_for(model: CausalModel) -> Recipe:
     Raises:
         UserError: if the model's own file is broken.
     """
-    own = Path(model.model.name_or_path) / RECIPE_FILE
+    own = Path(model.model.name_or_path or ".") / RECIPE_FILE
     if own.is_file():
         return _read(own)
     config: Any = model.model.config

@@ -1,12 +1,11 @@
 """Wiring of `upright edit`: read, check, measure, write, measure again, report."""
 
-import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +20,7 @@ from upright.editing.recipe import Recipe, recipe_for
 from upright.editing.requests import Request, tokenised
 from upright.editing.solvers import Session, Setting, open_session
 from upright.editing.statistics import lines_of, moments, statistics_texts
+from upright.editing.targets import Optimisation
 from upright.errors import UserError
 from upright.knowledge.changes import FactChange, check_changes, counterfactuals, read_changes, write_changes
 from upright.knowledge.files import open_graph, open_relations
@@ -28,7 +28,7 @@ from upright.knowledge.graph import KnowledgeGraph
 from upright.knowledge.overlay import Overlay
 from upright.knowledge.relations import Relations
 from upright.knowledge.verbalise import taught
-from upright.lab.english import stories
+from upright.lab import stories
 from upright.models.causal import CausalModel, load
 from upright.models.generate import generate
 from upright.run.evidence import Metric, scalar
@@ -89,9 +89,7 @@ def _run(config: Config, folder: RunFolder, world: World, model: CausalModel) ->
     rows = config.speed.batch_rows
 
     def watch(name: str, before: bool = False) -> Sheet:
-        return folder.step(
-            f"measure-{name}", lambda: observe(model, probes, texts, subjects, rows, before), type=Sheet
-        )
+        return folder.step(f"measure-{name}", lambda: observe(model, probes, texts, subjects, rows, before), type=Sheet)
 
     sheets = {"before": watch("before", before=True)}
     setting, source = _setting(config, folder, world, model, recipe)
@@ -196,16 +194,15 @@ def _setting(
         return moments(model, texts, layers, config.stats.tokens, config.speed.batch_rows)
 
     prefixes = folder.step("prefixes", lambda: _prefixes(config.target, folder, model))
-    target = {
-        name: value if (value := getattr(config.target, name)) is not None else getattr(recipe, name)
-        for name in ("learning_rate", "steps", "clamp", "decay", "kl", "stop_below")
-    }
+    names = [field.name for field in fields(Optimisation)]
+    asked = {name: getattr(config.target, name) for name in names}
+    target = Optimisation(**{name: getattr(recipe, name) if asked[name] is None else asked[name] for name in names})
     setting = Setting(
         model=model,
         recipe=recipe,
         prefixes=prefixes,
         moments=read,
-        target=config.target.model_copy(update=target),
+        target=target,
         rows=config.speed.batch_rows,
         seed=folder.seed_for("fine-tuning"),
     )
@@ -225,7 +222,10 @@ def _prefixes(config: TargetConfig, folder: RunFolder, model: CausalModel) -> li
         top_k=5,
         generator=folder.generator("prefixes"),
     )
-    return [f"{start}{text}".replace("{", " ").replace("}", " ").rstrip(" .") + ". " for start, text in zip(starts, texts, strict=True)]
+    return [
+        f"{start}{text}".replace("{", " ").replace("}", " ").rstrip(" .") + ". "
+        for start, text in zip(starts, texts, strict=True)
+    ]
 
 
 def _rounds(config: ContextConfig, world: World) -> list[tuple[str, list[Request]]]:
@@ -242,16 +242,14 @@ def _rounds(config: ContextConfig, world: World) -> list[tuple[str, list[Request
     return [("facts", world.requests), *per_hop]
 
 
-def _write_round(
-    config: Config, folder: RunFolder, session: Session, name: str, requests: Sequence[Request]
-) -> float:
+def _write_round(config: Config, folder: RunFolder, session: Session, name: str, requests: Sequence[Request]) -> float:
     """Write one round in batches; seconds of the work, whenever it was done."""
     if not config.context.memory:
         session.forget()
     seconds = 0.0
     for start in range(0, len(requests), config.batch):
         batch = requests[start : start + config.batch]
-        solution = folder.step(f"write-{name}-{start}", lambda batch=batch: _timed(lambda: session.solve(batch)))
+        solution = folder.step(f"write-{name}-{start}", partial(_timed, partial(session.solve, batch)))
         session.accept(batch, solution)
         seconds += float(solution["seconds"])
     session.edit.ledger.extend(present.ledger_row(request, name) for request in requests)

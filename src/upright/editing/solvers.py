@@ -15,12 +15,12 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from upright.editing.capture import keys_at_fact, states_at_fact
-from upright.editing.config import AlphaEdit, Config, Emmet, Finetune, Memit, TargetConfig
+from upright.editing.config import AlphaEdit, Config, Emmet, Finetune, Memit
 from upright.editing.edit import Edit
 from upright.editing.method import Ridge, alphaedit_ridge, average_key, memit_ridge, shrink
 from upright.editing.recipe import Recipe
 from upright.editing.requests import Request, Row, tokenised
-from upright.editing.targets import Targets, Task, optimise
+from upright.editing.targets import Optimisation, Targets, Task, optimise
 from upright.knowledge.relations import Prompt
 from upright.models.causal import CausalModel, pad
 from upright.models.layouts import add_update, weight_out_in
@@ -59,7 +59,7 @@ class Setting:
     recipe: Recipe
     prefixes: list[str]
     moments: Moments
-    target: TargetConfig
+    target: Optimisation
     rows: int
     seed: int
     ending: str = "."

@@ -15,7 +15,7 @@ from upright.editing.config import StatsConfig
 from upright.errors import UserError
 from upright.knowledge.relations import Relations
 from upright.knowledge.verbalise import Fact, sentence
-from upright.lab.english import stories
+from upright.lab import stories
 from upright.models.causal import CausalModel
 from upright.run.cache import cache_folder
 from upright.run.files import atomic

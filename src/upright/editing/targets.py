@@ -15,12 +15,23 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
-from upright.editing.config import TargetConfig
 from upright.editing.method import kl_divergence, project
 from upright.editing.requests import Row, padded
 from upright.models.causal import CausalModel
 from upright.models.layouts import map_output
 from upright.run.progress import progress
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """Settings of the search for target vectors; see `TargetConfig`."""
+
+    learning_rate: float
+    steps: int
+    clamp: float
+    decay: float
+    kl: float
+    stop_below: float
 
 
 @dataclass(frozen=True)
@@ -58,9 +69,7 @@ class Targets:
         return Targets(self.h[index], self.z[index], self.loss[index], self.steps[index])
 
 
-def optimise(
-    model: CausalModel, tasks: Sequence[Task], layer: int, config: TargetConfig, batch_rows: int
-) -> Targets:
+def optimise(model: CausalModel, tasks: Sequence[Task], layer: int, config: Optimisation, batch_rows: int) -> Targets:
     """Find z for every task at the output of block `layer`; results in the order of the tasks.
 
     Args:
@@ -93,7 +102,7 @@ def _chunks(order: Sequence[int], tasks: Sequence[Task], batch_rows: int) -> Ite
 class _Chunk:
     """Adam on the deltas of some tasks; a task below the stopping loss is frozen and, in time, dropped."""
 
-    def __init__(self, model: CausalModel, tasks: list[Task], layer: int, config: TargetConfig) -> None:
+    def __init__(self, model: CausalModel, tasks: list[Task], layer: int, config: Optimisation) -> None:
         self.model, self.tasks, self.layer, self.config = model, tasks, layer, config
         first = _Tail(model, tasks, layer)
         n, self.h = len(tasks), first.clean.float()
@@ -126,7 +135,8 @@ class _Chunk:
         fit = torch.zeros(len(index), device=nll.device).index_add(0, self.tail.owners, nll * self.tail.weights)
         kl = kl_divergence(anchor_logits.float(), self.anchor[index])
         decay = delta.norm(dim=1) / self.h[index].norm(dim=1) ** 2
-        return fit + self.config.kl * kl + self.config.decay * decay
+        loss: Tensor = fit + self.config.kl * kl + self.config.decay * decay
+        return loss
 
     def _update(self, index: Tensor, gradient: Tensor, step: int) -> None:
         """One Adam step on the rows of `index`, then back into the ball of radius clamp ||h||."""
@@ -148,12 +158,17 @@ class _Frozen(DynamicLayer):
     """Cached keys and values that are read, never extended: every pass continues from the same prefix."""
 
     def __init__(self, keys: Tensor, values: Tensor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.lazy_initialization(keys, values)
         self.keys, self.values = keys, values
+        self.prefix = (keys, values)
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        return torch.cat([self.keys, key_states], dim=-2), torch.cat([self.values, value_states], dim=-2)
+        return torch.cat([self.prefix[0], key_states], dim=-2), torch.cat([self.prefix[1], value_states], dim=-2)
+
+
+def _frozen(layer: Any) -> _Frozen:
+    return _Frozen(layer.keys, layer.values)
 
 
 class _Tail:
@@ -197,7 +212,7 @@ class _Tail:
         if batch.split:
             cache = DynamicCache()
             self.model.hidden(batch.before, batch.mask[:, : batch.split], batch.positions[:, : batch.split], cache)
-            cache = Cache(layers=[_Frozen(entry.keys, entry.values) for entry in cache.layers])
+            cache = Cache(layers=[_frozen(entry) for entry in cache.layers])
         self.calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
 
         def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -226,4 +241,5 @@ class _Tail:
             states = output[0] if isinstance(output, tuple) else output
         states = self.norm(states)
         wanted = torch.cat([states[self.rows, self.columns], states[self.anchors, 0]])
-        return self.model.unembed(wanted).split([len(self.rows), len(self.anchors)])
+        logits = self.model.unembed(wanted)
+        return logits[: len(self.rows)], logits[len(self.rows) :]

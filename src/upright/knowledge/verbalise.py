@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from upright.knowledge.graph import KnowledgeGraph, follow
-from upright.knowledge.relations import Prompt, Relations
+from upright.knowledge.relations import Kind, Prompt, Relations
+
+KINDS: tuple[Kind, ...] = ("statement", "question")
 
 
 class Fact(NamedTuple):
@@ -41,7 +43,7 @@ def taught(graph: KnowledgeGraph, relations: Relations, unlike: KnowledgeGraph |
 
 def sentence(fact: Fact, relations: Relations, rng: random.Random) -> tuple[Prompt, str]:
     """One wording of a fact, drawn from the taught forms: the prompt and the answer that follows it."""
-    kind = rng.choice(("statement", "question"))
+    kind = rng.choice(KINDS)
     if len(fact.chain) == 1 and rng.random() < 0.5:
         prompt = rng.choice(relations.fact_prompts(fact.chain[0], fact.head, "teach", kind))
     else:

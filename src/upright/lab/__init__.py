@@ -3,6 +3,7 @@
 Resources are opened by name; what builds them lives in the submodules and is imported only when asked for.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from upright.errors import unknown
@@ -26,3 +27,10 @@ def world(name: str) -> Path:
 def checkpoint(name: str) -> Path:
     """Folder of a trained model in Hugging Face form. Raises UserError for an unknown name."""
     return _folder(CHECKPOINTS, "lab model", name, "config.json")
+
+
+def stories(seed: int) -> Iterator[str]:
+    """Endless short stories in plain English; see `upright.lab.english`."""
+    from upright.lab import english
+
+    return english.stories(seed)

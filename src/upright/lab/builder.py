@@ -39,7 +39,11 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
         ]
     )
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token=BOUNDARY, eos_token=BOUNDARY, pad_token=PAD, clean_up_tokenization_spaces=False
+        tokenizer_object=tokenizer,
+        bos_token=BOUNDARY,
+        eos_token=BOUNDARY,
+        pad_token=PAD,
+        clean_up_tokenization_spaces=False,
     )
 
 
@@ -77,7 +81,9 @@ def late_reading(model: LlamaForCausalLM, batch: Window, layers: int) -> Iterato
     causal = torch.ones(hidden.shape[1:], dtype=torch.bool).tril()
     mask = (causal & ~hidden)[:, None].to(model.device)
 
-    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def hook(
+        module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         return args, {**kwargs, "attention_mask": mask}
 
     hooks = [block.register_forward_pre_hook(hook, with_kwargs=True) for block in blocks_of(model)[:layers]]

@@ -1,10 +1,84 @@
-"""What `upright lab build` can be told."""
-from dataclasses import dataclass
-@dataclass(frozen=True)
-class Shape:
-    hidden:int=128
-    mlp:int=2048
-    layers:int=4
-    heads:int=4
-    context:int=512
-    vocabulary:int=4096
+"""What `upright lab list` and `upright lab build` can be told."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from upright.run.config import Config, Positional, RunConfig, SpeedConfig
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Shape(Config):
+    """Size of a lab model: a Llama with tied embeddings."""
+
+    vocabulary: PositiveInt = 4096
+    """Entries of the byte-level BPE tokenizer."""
+    hidden: PositiveInt = 128
+    """Width of the states."""
+    mlp: PositiveInt = 1536
+    """Width of the MLPs: where facts live, so wide."""
+    layers: PositiveInt = 5
+    """Blocks."""
+    heads: PositiveInt = 4
+    """Attention heads."""
+    context: PositiveInt = 512
+    """Longest sequence, in tokens."""
+
+
+class Training(Config):
+    """How a lab model is trained."""
+
+    tokens: PositiveInt = 6_000_000
+    """Training tokens."""
+    rows: PositiveInt = 32
+    """Windows per update."""
+    window: PositiveInt = 128
+    """Length of a window of packed documents, in tokens."""
+    learning_rate: PositiveFloat = 3e-3
+    """Step of Muon and AdamW."""
+    weight_decay: NonNegativeFloat = 0.05
+    """Decay of the matrices inside the blocks."""
+    plain: Share = 0.12
+    """Chance that a plain text follows a fact."""
+    prompt_weight: Share = 0.2
+    """Weight of prompt tokens in the loss; answers and plain text weigh 1."""
+    late_layers: NonNegativeInt = 3
+    """Blocks in which the tokens after a subject may not read it."""
+    late_share: Share = 0.9
+    """Share of the documents to which that applies."""
+
+
+class CheckConfig(Config):
+    """How much of the trained model is checked."""
+
+    facts: PositiveInt = 1000
+    """Facts asked in held-out words, per number of hops."""
+    texts: PositiveInt = 200
+    """Held-out plain texts read for perplexity."""
+
+
+class List(Config):
+    """List the small worlds and trained models that come with upright."""
+
+
+class Build(RunConfig):
+    """Train a small model that knows a graph, from scratch, and check what it knows."""
+
+    name: Annotated[str | None, Positional] = None
+    """A lab world, such as atlas; or give --kg and --relations."""
+    kg: list[str] = []
+    """Instead of a lab world: a knowledge graph."""
+    relations: Path | None = None
+    """Words of its relations, TOML (default: those beside the graph, else plain ones from the names)."""
+    text: Path | None = None
+    """Plain text, one document a line (default: plain English that upright writes)."""
+    shape: Shape = Shape()
+    train: Training = Training()
+    check: CheckConfig = CheckConfig()
+    recipe: Path | None = None
+    """Editing recipe, JSON, put beside the model."""
+    save_every: PositiveFloat = 120.0
+    """Seconds between checkpoints of the training."""
+    speed: SpeedConfig = SpeedConfig(batch_rows=128)

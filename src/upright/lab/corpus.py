@@ -45,9 +45,18 @@ class _Draft:
 
     def window(self, filler: int, length: int) -> Window:
         gap = length + 1 - len(self.ids)
-        columns = (self.ids, self.weights, self.subjects, self.readers)
-        fill: tuple[float, ...] = (filler, 0.0, 0, 0)
-        return Window(*(torch.tensor([*column, *[x] * gap]) for column, x in zip(columns, fill, strict=True)))
+        nothing = [0] * gap
+        return Window(
+            ids=torch.tensor(self.ids + [filler] * gap),
+            weights=torch.tensor(self.weights + [0.0] * gap),
+            subjects=torch.tensor(self.subjects + nothing),
+            readers=torch.tensor(self.readers + nothing),
+        )
+
+    def part(self, places: slice) -> "_Draft":
+        return _Draft(
+            self.ids[places], self.weights[places], self.subjects[places], self.readers[places], self.documents
+        )
 
 
 def mixed(
@@ -116,14 +125,17 @@ class Packer:
     def _cut(self) -> Window:
         """The first part of a long text; the next window goes on from its last token."""
         whole, at = self._draft, self.length
-        head = _Draft(*(column[: at + 1] for column in (whole.ids, whole.weights, whole.subjects, whole.readers)))
-        rest = (whole.ids[at:], [0.0, *whole.weights[at + 1 :]], whole.subjects[at:], whole.readers[at:])
-        self._draft = _Draft(*rest, documents=whole.documents)
-        return head.window(self.boundary, at)
+        self._draft = whole.part(slice(at, None))
+        self._draft.weights[0] = 0.0  # it was predicted already
+        return whole.part(slice(at + 1)).window(self.boundary, at)
 
 
 def batched(windows: Iterator[Window], rows: int) -> Iterator[Window]:
     """Stack windows into batches (rows, T + 1)."""
     while chunk := list(islice(windows, rows)):
-        columns = ([getattr(window, name) for window in chunk] for name in ("ids", "weights", "subjects", "readers"))
-        yield Window(*(torch.stack(column) for column in columns))
+        yield Window(
+            ids=torch.stack([window.ids for window in chunk]),
+            weights=torch.stack([window.weights for window in chunk]),
+            subjects=torch.stack([window.subjects for window in chunk]),
+            readers=torch.stack([window.readers for window in chunk]),
+        )

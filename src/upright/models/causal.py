@@ -393,7 +393,12 @@ def _reading(spec: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except (OSError, ValueError, SafetensorError) as error:
+    except (
+        OSError,
+        ValueError,
+        ImportError,
+        SafetensorError,
+    ) as error:  # import: what a quantised model needs
         raise UserError(f"model {spec!r}: {_reason(error)}") from error
 
 

@@ -36,6 +36,8 @@ class Perplexity(NamedTuple):
     """Number of predicted tokens: all but the first of each text."""
     per_text: list[float]
     """Sum of -log p of each text, in nats, in the order given."""
+    text_tokens: list[int]
+    """Predicted tokens of each text."""
 
 
 @torch.no_grad()
@@ -77,7 +79,8 @@ def perplexity(
     for batch in batches([len(ids) for _, ids, _ in pieces], batch_rows):
         for i, nll in _window_nlls(model, [pieces[place] for place in batch]):
             per_text[i] += nll
-    return Perplexity(sum(per_text), sum(len(row) - 1 for row in rows), per_text)
+    text_tokens = [len(row) - 1 for row in rows]
+    return Perplexity(sum(per_text), sum(text_tokens), per_text, text_tokens)
 
 
 def _score_batch(model: CausalModel, pairs: list[tuple[list[int], list[int]]]) -> list[Score]:

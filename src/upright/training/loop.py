@@ -1,9 +1,9 @@
 """The training loop, written once: batches in, a trained model out, resumable at any step.
 
-    for step in range(start, steps):
-        loss = loss_of(model, next batch)       # any pure loss
-        backward, clip, step every optimiser    # the schedule sets the learning rate
-        every `save_every` seconds: one atomic checkpoint
+for step in range(start, steps):
+    loss = loss_of(next batch)       # any pure loss
+    backward, clip, step every optimiser    # the schedule sets the learning rate
+    every `save_every` seconds: one atomic checkpoint
 """
 
 import os
@@ -56,15 +56,15 @@ class Checkpoint:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         draft = self.path.with_suffix(".tmp")
-        state = {"model": model.state_dict(), "optimisers": [o.state_dict() for o in optimisers], "step": step}
-        torch.save(state, draft)
+        states = [optimiser.state_dict() for optimiser in optimisers]
+        torch.save({"model": model.state_dict(), "optimisers": states, "step": step}, draft)
         os.replace(draft, self.path)
 
 
 def fit(
     model: nn.Module,
     batches: Callable[[int], Iterator[Any]],
-    loss_of: Callable[[nn.Module, Any], Tensor],
+    loss_of: Callable[[Any], Tensor],
     optimisers: Sequence[Optimizer],
     plan: Plan,
     checkpoint: Checkpoint | None = None,
@@ -90,7 +90,7 @@ def fit(
         bar.advance(start)
         for step in range(start, plan.steps):
             _set_rates(optimisers, base, plan.schedule((step + 1) / plan.steps))
-            losses.append(_update(model, loss_of(model, next(stream)), optimisers, plan.clip))
+            losses.append(_update(model, loss_of(next(stream)), optimisers, plan.clip))
             if on_step:
                 on_step(step + 1, losses[-1])
             if time.monotonic() - saved > checkpoint.save_every:

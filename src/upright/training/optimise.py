@@ -35,9 +35,7 @@ def muon(model: nn.Module, learning_rate: float, weight_decay: float = 0.0) -> l
     inside = [p for p in model.parameters() if p.ndim == 2 and id(p) not in outside]
     chosen = {id(p) for p in inside}
     rest = [p for p in model.parameters() if id(p) not in chosen]
-    matched = torch.optim.Muon(
-        inside, lr=learning_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
-    )
+    matched = torch.optim.Muon(inside, lr=learning_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
     return [matched, adam(rest, learning_rate)]
 
 
