@@ -111,7 +111,8 @@ def average_key(clean: Tensor, prefixed: Tensor) -> Tensor:
 def project(delta: Tensor, limit: Tensor) -> Tensor:
     """Scale each row of delta (n, d) back to norm <= limit (n,)."""
     norms = delta.norm(dim=1).clamp(min=1e-12)
-    return delta * (limit / norms).clamp(max=1.0)[:, None]
+    inside: Tensor = delta * (limit / norms).clamp(max=1.0)[:, None]
+    return inside
 
 
 def kl_divergence(new_logits: Tensor, old_log_probs: Tensor) -> Tensor:

@@ -68,7 +68,8 @@ def report(config: "Config", world: "World", outcome: "Outcome", found: Sequence
         paired = [m for m in found if m.stage in ("before", "after") and m.unit == "proportion"]
         page.section(
             "Before and after",
-            "Every measure uses wordings that were neither trained on nor written, except efficacy, which asks with the written sentence.",
+            "Every measure asks in words that were neither trained on nor written, except efficacy, which repeats the "
+            "written sentence, and specificity, which puts other subjects into it.",
         )
         exact = [m for m in paired if m.name.endswith("(exact)")]
         page.plot(

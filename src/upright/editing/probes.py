@@ -1,4 +1,4 @@
-"""What is asked of a model before and after an edit. Built once, from the graph and the words held out for measuring."""
+"""What is asked of a model before and after an edit: built once, in words held out for measuring."""
 
 import random
 from collections import defaultdict

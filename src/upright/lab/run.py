@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 
+from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from upright import lab
@@ -127,7 +128,7 @@ def _train(config: Build, folder: RunFolder, world: _World, tokenizer: PreTraine
 
     def learn() -> list[float]:
         model = builder.new_model(config.shape, tokenizer, folder.seed_for("weights") % 2**32)
-        model.to(device=resolve_device(config.speed.device))
+        nn.Module.to(model, resolve_device(config.speed.device))
         losses = fit(
             model,
             lambda start: islice(_batches(config, folder, world, tokenizer), start, None),

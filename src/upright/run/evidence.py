@@ -176,7 +176,7 @@ def ratio(
 def perplexity(
     name: str, nlls: "ArrayLike", tokens: "ArrayLike", *, stage: Stage = "result", split: str = "all"
 ) -> Metric:
-    """exp of the mean NLL a token, from each text's NLL sum (nats) and token count; bootstrapped over texts."""
+    """The exponential of the mean NLL a token, from each text's NLL sum (nats) and token count; bootstrapped over texts."""
     import numpy as np
 
     return ratio(name, nlls, tokens, transform=np.exp, stage=stage, split=split, better="lower")
