@@ -117,13 +117,13 @@ class ContextConfig(Base):
 class MeasureConfig(Base):
     """How much is measured, before and after."""
 
-    facts: NonNegativeInt = 1000
+    facts: NonNegativeInt = 200
     """Edited facts that are tested, at most; 0 tests none."""
     neighbours: PositiveInt = 5
     """Facts of other subjects tested per edit."""
-    untouched: PositiveInt = 500
+    untouched: PositiveInt = 300
     """Facts unrelated to the edits that are tested, at most."""
-    chains: PositiveInt = 1500
+    chains: PositiveInt = 500
     """Multi-hop questions, at most."""
     hops: PositiveInt = 3
     """Longest chain in a question."""

@@ -75,7 +75,7 @@ def optimise(model: CausalModel, tasks: Sequence[Task], layer: int, config: Opti
     Args:
         batch_rows: rows in one forward pass; tasks of like length run together.
     """
-    order = sorted(range(len(tasks)), key=lambda i: max(len(row.before) + len(row.inputs) for row in tasks[i].rows))
+    order = sorted(range(len(tasks)), key=lambda i: _lengths(tasks[i]))
     parts = []
     with progress("target vectors", total=len(tasks)) as bar:
         for chunk in _chunks(order, tasks, batch_rows):
@@ -83,6 +83,11 @@ def optimise(model: CausalModel, tasks: Sequence[Task], layer: int, config: Opti
             bar.advance(len(chunk))
     back = sorted(range(len(order)), key=order.__getitem__)
     return Targets.join(parts).select(back)
+
+
+def _lengths(task: Task) -> tuple[int, int]:
+    """What makes padding: the tokens that run in every step first, then those that run once."""
+    return max(len(row.inputs) for row in task.rows), max(len(row.before) for row in task.rows)
 
 
 def _chunks(order: Sequence[int], tasks: Sequence[Task], batch_rows: int) -> Iterator[list[int]]:
@@ -104,15 +109,16 @@ class _Chunk:
 
     def __init__(self, model: CausalModel, tasks: list[Task], layer: int, config: Optimisation) -> None:
         self.model, self.tasks, self.layer, self.config = model, tasks, layer, config
-        first = _Tail(model, tasks, layer)
-        n, self.h = len(tasks), first.clean.float()
+        self.active = list(range(len(tasks)))
+        self._read()
+        self.h = self.fit.start[self.clean, 0].float()
+        n, device = len(tasks), self.h.device
         self.delta = torch.zeros_like(self.h)
         self.first_moment, self.second_moment = torch.zeros_like(self.h), torch.zeros_like(self.h)
-        self.loss = torch.full((n,), float("inf"), device=self.h.device)
-        self.steps = torch.zeros(n, dtype=torch.long, device=self.h.device)
-        self.tail, self.active = first, list(range(n))
+        self.loss = torch.full((n,), float("inf"), device=device)
+        self.steps = torch.zeros(n, dtype=torch.long, device=device)
         with torch.no_grad():
-            self.anchor = first.logits(self.delta)[1].float().log_softmax(-1)
+            self.unchanged = self._anchor_logits(self.delta).log_softmax(-1)
 
     def run(self) -> Targets:
         for step in range(self.config.steps):
@@ -120,23 +126,47 @@ class _Chunk:
             delta = self.delta[index].requires_grad_()
             losses = self._losses(delta, index)
             self.loss[index] = losses.detach()
-            open_ = (losses.detach() >= self.config.stop_below).nonzero().flatten()
-            if step == self.config.steps - 1 or len(open_) == 0:
+            still = (losses.detach() >= self.config.stop_below).nonzero().flatten()
+            if step == self.config.steps - 1 or len(still) == 0:
                 break
             (gradient,) = torch.autograd.grad(losses.sum(), delta)
-            self._update(index[open_], gradient[open_], step + 1)
-            self._compact(index[open_].tolist())
+            self._update(index[still], gradient[still], step + 1)
+            self._compact(index[still].tolist())
         return Targets(self.h.cpu(), (self.h + self.delta).cpu(), self.loss.cpu(), self.steps.cpu())
 
+    def _read(self) -> None:
+        """Read the rows of the active tasks: fitted rows and anchors apart, as an anchor is one token long."""
+        tasks = [self.tasks[i] for i in self.active]
+        rows = [row for task in tasks for row in task.rows]
+        device = self.model.device
+        self.fit = _Tail(self.model, rows, self.layer)
+        self.anchor = _Tail(self.model, [task.anchor for task in tasks], self.layer)
+        self.row_task = torch.tensor([i for i, task in enumerate(tasks) for _ in task.rows], device=device)
+        starts = torch.tensor([len(task.rows) for task in tasks], device=device).cumsum(0)
+        self.clean = starts - torch.tensor([len(task.rows) for task in tasks], device=device)
+        weights = [weight for task in tasks for weight in task.weights]
+        flat = [
+            (i, len(row.after) - 1 + j, row.targets[j], weight / len(row.targets))
+            for i, (row, weight) in enumerate(zip(rows, weights, strict=True))
+            for j in range(len(row.targets))
+        ]
+        row_at, column, target, weight = zip(*flat, strict=True)
+        self.row_at, self.column = torch.tensor(row_at, device=device), torch.tensor(column, device=device)
+        self.target, self.weight = torch.tensor(target, device=device), torch.tensor(weight, device=device)
+
     def _losses(self, delta: Tensor, index: Tensor) -> Tensor:
-        """Whole loss of each active task: fit + kl + decay."""
-        fit_logits, anchor_logits = self.tail.logits(delta)
-        nll = cross_entropy(fit_logits.float(), self.tail.targets, reduction="none")
-        fit = torch.zeros(len(index), device=nll.device).index_add(0, self.tail.owners, nll * self.tail.weights)
-        kl = kl_divergence(anchor_logits.float(), self.anchor[index])
+        """Whole loss of each active task: fit + kl + decay, (n,)."""
+        states = self.fit.run(delta[self.row_task])[self.row_at, self.column]
+        nll = cross_entropy(self.model.unembed(states).float(), self.target, reduction="none")
+        fit = torch.zeros(len(index), device=nll.device).index_add(0, self.row_task[self.row_at], nll * self.weight)
+        kl = kl_divergence(self._anchor_logits(delta), self.unchanged[index])
         decay = delta.norm(dim=1) / self.h[index].norm(dim=1) ** 2
         loss: Tensor = fit + self.config.kl * kl + self.config.decay * decay
         return loss
+
+    def _anchor_logits(self, delta: Tensor) -> Tensor:
+        """What is said after the bare subject, (n, V)."""
+        return self.model.unembed(self.anchor.run(delta)[:, 0]).float()
 
     def _update(self, index: Tensor, gradient: Tensor, step: int) -> None:
         """One Adam step on the rows of `index`, then back into the ball of radius clamp ||h||."""
@@ -147,11 +177,11 @@ class _Chunk:
         self.delta[index] = project(self.delta[index] - self.config.learning_rate * move, limit)
         self.steps[index] += 1
 
-    def _compact(self, still_open: list[int]) -> None:
+    def _compact(self, still: list[int]) -> None:
         """Drop frozen rows once a quarter of them is done: one more forward pass buys smaller ones from then on."""
-        if len(still_open) <= 0.75 * len(self.active):
-            self.active = still_open
-            self.tail = _Tail(self.model, [self.tasks[i] for i in still_open], self.layer)
+        if len(still) <= 0.75 * len(self.active):
+            self.active = still
+            self._read()
 
 
 class _Frozen(DynamicLayer):
@@ -174,51 +204,26 @@ def _frozen(layer: Any) -> _Frozen:
 class _Tail:
     """The part of the network that depends on delta: tokens from the fact position on, blocks above the layer."""
 
-    def __init__(self, model: CausalModel, tasks: Sequence[Task], layer: int) -> None:
-        self.model, self.blocks = model, model.blocks[layer + 1 :]
-        self.norm = model.model.get_submodule(model.layout.final_norm)
-        rows = [row for task in tasks for row in task.rows] + [task.anchor for task in tasks]
-        owners = [i for i, task in enumerate(tasks) for _ in task.rows] + list(range(len(tasks)))
-        self.row_owner = torch.tensor(owners, device=model.device)
-        self._index_targets(tasks)
-        self._record(rows, layer)
-        starts, at = [], 0
-        for task in tasks:
-            starts.append(at)
-            at += len(task.rows)
-        self.anchors = torch.arange(at, len(rows), device=model.device)
-        self.clean = self.start[starts, 0]
-
-    def _index_targets(self, tasks: Sequence[Task]) -> None:
-        """Flat lists over all target tokens: row, column, id, owning task, weight."""
-        flat: list[tuple[int, int, int, int, float]] = []
-        row = 0
-        for owner, task in enumerate(tasks):
-            for item, weight in zip(task.rows, task.weights, strict=True):
-                first, count = len(item.after) - 1, len(item.targets)
-                flat += [(row, first + j, item.targets[j], owner, weight / count) for j in range(count)]
-                row += 1
-        rows, columns, ids, owners, weights = zip(*flat, strict=True)
-        device = self.model.device
-        self.rows, self.columns = torch.tensor(rows, device=device), torch.tensor(columns, device=device)
-        self.targets, self.owners = torch.tensor(ids, device=device), torch.tensor(owners, device=device)
-        self.weights = torch.tensor(weights, device=device)
+    start: Tensor
+    """States (B, S, d) after the layer, before any change; column 0 is the fact position."""
 
     @torch.no_grad()
-    def _record(self, rows: list[Row], layer: int) -> None:
+    def __init__(self, model: CausalModel, rows: Sequence[Row], layer: int) -> None:
         """One pass that keeps the prefix cache, the states after `layer`, and how each later block was called."""
-        batch = padded(rows, self.model.pad_id, self.model.device)
+        self.blocks = model.blocks[layer + 1 :]
+        self.norm = model.model.get_submodule(model.layout.final_norm)
+        self.calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+        batch = padded(rows, model.pad_id, model.device)
         cache: Cache | None = None
         if batch.split:
             cache = DynamicCache()
-            self.model.hidden(batch.before, batch.mask[:, : batch.split], batch.positions[:, : batch.split], cache)
+            model.hidden(batch.before, batch.mask[:, : batch.split], batch.positions[:, : batch.split], cache)
             cache = Cache(layers=[_frozen(entry) for entry in cache.layers])
-        self.calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
 
         def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            self.calls.append((args[1:], kwargs))
             if not args:
                 raise TypeError(f"{type(module).__name__} does not take its states as first argument")
+            self.calls.append((args[1:], kwargs))
 
         def keep(states: Tensor) -> Tensor:
             self.start = states
@@ -226,20 +231,18 @@ class _Tail:
 
         hooks = [block.register_forward_pre_hook(record, with_kwargs=True) for block in self.blocks]
         try:
-            with map_output(self.model.blocks[layer], keep):
-                self.model.hidden(batch.after, batch.mask, batch.positions[:, batch.split :], cache)
+            with map_output(model.blocks[layer], keep):
+                model.hidden(batch.after, batch.mask, batch.positions[:, batch.split :], cache)
         finally:
             for hook in hooks:
                 hook.remove()
 
-    def logits(self, delta: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits at all target positions (m, V) and at the anchors' fact positions (n, V) for deltas (n, d)."""
-        moved = self.start[:, :1] + delta.to(self.start.dtype)[self.row_owner][:, None]
+    def run(self, delta: Tensor) -> Tensor:
+        """States (B, S, d) ready for the head, with delta (B, d) added at the fact positions."""
+        moved = self.start[:, :1] + delta.to(self.start.dtype)[:, None]
         states = torch.cat([moved, self.start[:, 1:]], dim=1)
         for block, (args, kwargs) in zip(self.blocks, self.calls, strict=True):
             output = block(states, *args, **kwargs)
             states = output[0] if isinstance(output, tuple) else output
-        states = self.norm(states)
-        wanted = torch.cat([states[self.rows, self.columns], states[self.anchors, 0]])
-        logits = self.model.unembed(wanted)
-        return logits[: len(self.rows)], logits[len(self.rows) :]
+        normed: Tensor = self.norm(states)
+        return normed
