@@ -155,9 +155,7 @@ def _run(verb: str, words: list[str]) -> None:
 
     command = COMMANDS[verb]
     dry = "--dry-run" in words
-    config: Any = parse(
-        load(command.config), [word for word in words if word != "--dry-run"], f"upright {verb}"
-    )
+    config: Any = parse(load(command.config), [word for word in words if word != "--dry-run"], f"upright {verb}")
     if dry:
         print(config.model_dump_json(indent=2, by_alias=True))
     else:
@@ -193,9 +191,7 @@ def resume(config: "Resume") -> "Outcome | None":
         print(f"{config.dir} is finished; see it with: upright runs show {config.dir}")
         return None
     if record.verb not in COMMANDS:
-        raise UserError(
-            f"{config.dir}: was made by the verb {record.verb!r}, which this version of upright lacks"
-        )
+        raise UserError(f"{config.dir}: was made by the verb {record.verb!r}, which this version of upright lacks")
     command = COMMANDS[record.verb]
     stored: RunConfig = from_file(load(command.config), config.dir / CONFIG)
     run: Callable[[RunConfig], Outcome] = load(command.run)
@@ -231,9 +227,7 @@ def _verb_help(verb: str) -> str:
     """The help of a verb, or of a family of verbs such as `runs`."""
     family = [name for name in COMMANDS if name.startswith(verb + " ")]
     if verb not in COMMANDS:
-        usage = text.section(
-            "Usage", f"  upright {verb} {'|'.join(name.split()[1] for name in family)} [options]"
-        )
+        usage = text.section("Usage", f"  upright {verb} {'|'.join(name.split()[1] for name in family)} [options]")
         return f"{usage}\n\n{_verb_list('Verbs', family)}"
     from upright.run.usage import help_text
 

@@ -30,7 +30,7 @@ def alone(model: CausalModel, ids: list[int], layer: int) -> tuple[Tensor, Tenso
     return inputs[layer][0], kept[0][0]
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma2", "opt"])
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma3_text", "opt"])
 @pytest.mark.parametrize("batch_rows", [1, 3])
 def test_keys_and_states_are_those_of_each_row_alone(family: str, batch_rows: int) -> None:
     model = exact_model(family)
@@ -83,7 +83,7 @@ def test_few_tokens_give_few_directions() -> None:
     values = torch.linalg.eigvalsh(found[1])
     assert int((values > 1e-6 * values[-1]).sum()) <= count
     unseen = width - count
-    assert alphaedit_ridge(found[1], 1.0, 1 - 1e-9).prior.shape[0] >= unseen
+    assert alphaedit_ridge(found[1], 1.0, 1 - 1e-5).prior.shape[0] >= unseen
     with pytest.raises(UserError, match=f"stats.sequences: {count} tokens cannot fill {width} key dimensions"):
         moments(model, TEXTS[:1], [1], 64, 1)
 

@@ -65,7 +65,7 @@ def tokenised(model: CausalModel, prompt: Prompt, target: str | None = None, pre
     (ids,), (offsets,) = prompt_ids_and_offsets(model.tokenizer, [placed.text])
     start, end = placed.subject_span
     inside = [i for i, (left, right) in enumerate(offsets) if left < end and right > start and right > left]
-    if not inside:
+    if start == end or not inside:
         raise UserError(f"subject {placed.subject!r} was not found in the tokens of {placed.text!r}; is it empty?")
     targets = [] if target is None else prompt_and_target(model.tokenizer, placed.text, target)[1]
     return Row(ids[: inside[-1]], ids[inside[-1] :], targets)

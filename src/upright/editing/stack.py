@@ -8,7 +8,7 @@ from pathlib import Path
 
 from upright.editing.edit import Edit
 from upright.errors import UserError
-from upright.models.causal import CausalModel, load
+from upright.models.causal import CausalModel, load, save
 from upright.run.files import read_json, write_json
 
 STACK, PATCHES = "upright-edits.json", "upright-patches"
@@ -65,8 +65,7 @@ def undo(folder: Path) -> int:
 
 
 def _save(model: CausalModel, folder: Path, base: str, names: list[str]) -> None:
-    model.model.save_pretrained(folder)
-    model.tokenizer.save_pretrained(folder)
+    save(model.model, model.tokenizer, folder)
     write_json(folder / STACK, {"base": base, "patches": names})
 
 

@@ -111,11 +111,12 @@ class _Chunk:
         self.model, self.tasks, self.layer, self.config = model, tasks, layer, config
         self.active = list(range(len(tasks)))
         self._read()
-        self.h = self.fit.start[self.clean, 0].float()
+        clean = self.fit.start[self.clean, 0]
+        self.h = clean.to(torch.promote_types(clean.dtype, torch.float32))  # all sums in float32 at least
         n, device = len(tasks), self.h.device
         self.delta = torch.zeros_like(self.h)
         self.first_moment, self.second_moment = torch.zeros_like(self.h), torch.zeros_like(self.h)
-        self.loss = torch.full((n,), float("inf"), device=device)
+        self.loss = self.h.new_full((n,), float("inf"))
         self.steps = torch.zeros(n, dtype=torch.long, device=device)
         with torch.no_grad():
             self.unchanged = self._anchor_logits(self.delta).log_softmax(-1)
@@ -157,8 +158,8 @@ class _Chunk:
     def _losses(self, delta: Tensor, index: Tensor) -> Tensor:
         """Whole loss of each active task: fit + kl + decay, (n,)."""
         states = self.fit.run(delta[self.row_task])[self.row_at, self.column]
-        nll = cross_entropy(self.model.unembed(states).float(), self.target, reduction="none")
-        fit = torch.zeros(len(index), device=nll.device).index_add(0, self.row_task[self.row_at], nll * self.weight)
+        nll = cross_entropy(self.model.unembed(states).to(self.h), self.target, reduction="none")
+        fit = nll.new_zeros(len(index)).index_add(0, self.row_task[self.row_at], nll * self.weight)
         kl = kl_divergence(self._anchor_logits(delta), self.unchanged[index])
         decay = delta.norm(dim=1) / self.h[index].norm(dim=1) ** 2
         loss: Tensor = fit + self.config.kl * kl + self.config.decay * decay
@@ -166,7 +167,7 @@ class _Chunk:
 
     def _anchor_logits(self, delta: Tensor) -> Tensor:
         """What is said after the bare subject, (n, V)."""
-        return self.model.unembed(self.anchor.run(delta)[:, 0]).float()
+        return self.model.unembed(self.anchor.run(delta)[:, 0]).to(self.h)
 
     def _update(self, index: Tensor, gradient: Tensor, step: int) -> None:
         """One Adam step on the rows of `index`, then back into the ball of radius clamp ||h||."""

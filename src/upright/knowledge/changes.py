@@ -53,9 +53,7 @@ def read_changes(path: Path | str) -> list[FactChange]:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except OSError as error:
-        raise UserError(
-            f"{path}: cannot be read ({error.strerror}); give a JSONL file of fact changes"
-        ) from None
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give a JSONL file of fact changes") from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise UserError(f"{path}:{line}: is not UTF-8; save the file as UTF-8") from None
@@ -72,9 +70,7 @@ def _read_row(line: str, where: str) -> FactChange:
     try:
         row = json.loads(line)
     except json.JSONDecodeError as error:
-        raise UserError(
-            f"{where}: is not JSON ({error.msg} at column {error.colno}); give {_SHAPE}"
-        ) from None
+        raise UserError(f"{where}: is not JSON ({error.msg} at column {error.colno}); give {_SHAPE}") from None
     if not isinstance(row, dict):
         raise UserError(f"{where}: got a {type(row).__name__}; give an object {_SHAPE}")
     fields = {key: row.pop(key) for key in ("subject", "relation", "object", "was") if key in row}
@@ -240,9 +236,7 @@ def counterfactuals(
     names = sorted(set(only)) or [name for name in relations.names if relations[name].functional]
     for name in names:
         if not relations[name].functional:
-            raise UserError(
-                f"relation {name!r} may have many objects; counterfactuals need a functional relation"
-            )
+            raise UserError(f"relation {name!r} may have many objects; counterfactuals need a functional relation")
     columns = (_replacements(graph, name, random.Random(f"{seed}/{name}")) for name in names)
     turns = (change for turn in zip_longest(*columns) for change in turn if change is not None)
     drawn = list(islice(turns, max(n, 0)))
@@ -258,9 +252,7 @@ def _replacements(graph: KnowledgeGraph, relation: str, rng: random.Random) -> I
     count = Counter(fact.head for fact in facts)
     known = {fact.tail for fact in facts}
     tails = sorted(known)
-    single = [
-        fact for fact in facts if count[fact.head] == 1 and len(known) > len(known & {fact.head, fact.tail})
-    ]
+    single = [fact for fact in facts if count[fact.head] == 1 and len(known) > len(known & {fact.head, fact.tail})]
     rng.shuffle(single)
     for head, _, tail in single:
         yield FactChange(subject=head, relation=relation, object=_another(tails, {head, tail}, rng), was=tail)

@@ -94,9 +94,7 @@ def _source(spec: Spec) -> _Source:
         facts = sorted(file for file in path.iterdir() if _kind(file) in {".tsv", *RDF_FORMATS})
         facts = [file for file in facts if file.name not in SIDE_TABLES]
         if not facts:
-            raise UserError(
-                f"{path}: the folder holds no facts; put a .tsv, .nt or .ttl file (also with .gz) in it"
-            )
+            raise UserError(f"{path}: the folder holds no facts; put a .tsv, .nt or .ttl file (also with .gz) in it")
         return _Source(facts, path)
     if not path.exists():
         raise UserError(f"{spec}: there is no such file or folder; {ALLOWED}")
@@ -121,9 +119,7 @@ class _Reader:
         for source in sources:
             self._side_tables(source.folder)
             relations = source.relations
-            mirrored = (
-                {name for name in relations.names if relations[name].symmetric} if relations else set[str]()
-            )
+            mirrored = {name for name in relations.names if relations[name].symmetric} if relations else set[str]()
             for path in source.facts:
                 for head, relation, tail in self._facts(path):
                     yield head, relation, tail

@@ -106,9 +106,7 @@ class MemoryGraph:
 
     def link(self, text: str) -> list[str]:
         found = self._names.get(fold(text), [])
-        return sorted(
-            found, key=lambda entity: (*self._mismatch(entity, text), -self._degree(entity), entity)
-        )
+        return sorted(found, key=lambda entity: (*self._mismatch(entity, text), -self._degree(entity), entity))
 
     def _mismatch(self, entity: str, text: str) -> tuple[bool, bool]:
         """Rank of a match: the exact label, then an exact alias, then a name that only folds to the text."""

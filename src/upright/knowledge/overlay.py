@@ -124,14 +124,10 @@ class Overlay:
         return tuple(sorted(added)), tuple(sorted(removed))
 
     def __contains__(self, entity: object) -> bool:
-        return isinstance(entity, str) and bool(
-            self.relations([entity], "out") or self.relations([entity], "in")
-        )
+        return isinstance(entity, str) and bool(self.relations([entity], "out") or self.relations([entity], "in"))
 
     def link(self, text: str) -> list[str]:
-        return [entity for entity in self._base.link(text) if entity in self] + self._new_names.get(
-            fold(text), []
-        )
+        return [entity for entity in self._base.link(text) if entity in self] + self._new_names.get(fold(text), [])
 
     def suggest(self, text: str) -> list[str]:
         return self._base.suggest(text)
@@ -147,9 +143,7 @@ class Overlay:
     def edges(self, entities: Iterable[str], relation: str, direction: Direction = "out") -> list[Edge]:
         near = set(entities)
         if direction == "out":
-            return sorted(
-                Edge(head, relation, tail) for head in near for tail in self.objects(head, relation)
-            )
+            return sorted(Edge(head, relation, tail) for head in near for tail in self.objects(head, relation))
         return sorted(Edge(head, relation, tail) for tail in near for head in self.subjects(relation, tail))
 
     def objects(self, head: str, relation: str) -> tuple[str, ...]:

@@ -255,9 +255,7 @@ class Relations(_Table):
         """Names of all relations, in the order of the file."""
         return tuple(self.relations)
 
-    def noun_phrase(
-        self, chain: Sequence[str], head: str, variant: int = 0, split: Split = "teach"
-    ) -> Prompt:
+    def noun_phrase(self, chain: Sequence[str], head: str, variant: int = 0, split: Split = "teach") -> Prompt:
         """Compose a chain inside out: "the subunit of the currency of France".
 
         `variant` picks the form of every relation, counted within the split and modulo its size.

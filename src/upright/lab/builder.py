@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -101,11 +100,3 @@ def weighted_loss(model: LlamaForCausalLM, batch: Window, late_layers: int) -> T
         logits = model(ids[:, :-1], use_cache=False).logits
     losses = cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none")
     return (losses * weights.flatten()).sum() / weights.sum()
-
-
-def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write a Hugging Face folder in half precision."""
-    folder.mkdir(parents=True, exist_ok=True)
-    half = {name: value.half() for name, value in model.state_dict().items()}
-    model.save_pretrained(folder, state_dict=half)
-    tokenizer.save_pretrained(folder)

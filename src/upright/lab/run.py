@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 
+import torch
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
@@ -20,7 +21,7 @@ from upright.lab import builder
 from upright.lab.config import Build, List
 from upright.lab.corpus import Packer, Window, batched, mixed
 from upright.lab.english import stories
-from upright.models.causal import CausalModel, load, resolve_device
+from upright.models.causal import CausalModel, load, resolve_device, save
 from upright.models.generate import generate
 from upright.models.matching import matches
 from upright.models.score import perplexity
@@ -138,7 +139,7 @@ def _train(config: Build, folder: RunFolder, world: _World, tokenizer: PreTraine
             checkpoint,
             description="training the lab model",
         )
-        builder.save(model, tokenizer, folder.path / MODEL)
+        save(model, tokenizer, folder.path / MODEL, torch.float16)
         return losses
 
     losses = folder.step("training", learn)

@@ -7,6 +7,7 @@ Tokenising, everywhere in upright:
 - Prompt and continuation meet at token ids, never at character counts: see `prompt_and_target`.
 """
 
+import copy
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -187,9 +188,7 @@ class CausalModel:
 
     def _check_tokenizer(self) -> None:
         if not self.tokenizer.is_fast:
-            raise UserError(
-                f"{self.name}: its tokenizer gives no character offsets; convert it to a tokenizer.json"
-            )
+            raise UserError(f"{self.name}: its tokenizer gives no character offsets; convert it to a tokenizer.json")
         # Added tokens are not counted: some text models have one, for images, that has no row.
         entries, rows = self.tokenizer.vocab_size, self._embedding_rows
         if entries > rows:
@@ -252,9 +251,7 @@ def prompt_ids_and_offsets(
     return rows, offsets
 
 
-def prompt_and_target(
-    tokenizer: PreTrainedTokenizerBase, prompt: str, target: str
-) -> tuple[list[int], list[int]]:
+def prompt_and_target(tokenizer: PreTrainedTokenizerBase, prompt: str, target: str) -> tuple[list[int], list[int]]:
     """Token ids of a prompt and of the target that continues it, cut at the border of both.
 
     Spaces at the border become exactly one, which belongs to the target. The target's ids are the rest of
@@ -321,6 +318,17 @@ def load(spec: str, device: str = "auto", dtype: str = "auto") -> CausalModel:
     if dtype == "auto" and where.type == "cpu" and model.dtype == torch.float16:
         model = model.float()
     return CausalModel(model.to(where), tokenizer, name=spec)
+
+
+def save(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, dtype: torch.dtype | None = None
+) -> None:
+    """Write a Hugging Face folder that `load` reads; in another floating-point type if asked."""
+    if dtype is not None:
+        model = copy.deepcopy(model).to(dtype=dtype)  # a copy of the whole keeps tied weights tied
+    with _quiet():
+        model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
 
 
 def _read_tokenizer(source: str) -> PreTrainedTokenizerBase:
@@ -425,10 +433,13 @@ def _reason(error: BaseException) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the load report: what matters in it is raised as an error."""
-    level = transformers_logging.get_verbosity()
+    """Silence reports and bars of the library beneath: what matters in them is raised as an error."""
+    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     try:
         yield
     finally:
         transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()

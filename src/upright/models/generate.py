@@ -70,9 +70,7 @@ def generate(
     if temperature < 0 or (temperature > 0 and generator is None):
         raise ValueError(f"temperature={temperature}: must be >= 0, and above 0 a generator must be given")
     if max_new_tokens < 1 or "" in stop:
-        raise ValueError(
-            f"max_new_tokens={max_new_tokens}, stop={stop!r}: at least one token, no empty stop string"
-        )
+        raise ValueError(f"max_new_tokens={max_new_tokens}, stop={stop!r}: at least one token, no empty stop string")
     rows = prompt_ids(model.tokenizer, prompts)
     check_room(model, rows, max_new_tokens)
     draws = _draws(len(rows), max_new_tokens, generator) if temperature > 0 else None

@@ -165,9 +165,7 @@ def add_update(module: nn.Module, delta_out_in: Tensor) -> None:
 
 
 @contextmanager
-def capture_inputs(
-    model: PreTrainedModel, layers: Sequence[int], part: str = "down"
-) -> Iterator[dict[int, Tensor]]:
+def capture_inputs(model: PreTrainedModel, layers: Sequence[int], part: str = "down") -> Iterator[dict[int, Tensor]]:
     """Collect what enters `part` ("down", "up", "gate" or "attention_out") of `layers` during a forward pass.
 
     Yields a dict that each forward pass fills anew: layer -> (B, T, width). OPT hands its MLP one flat
@@ -203,9 +201,7 @@ def map_output(block: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator
     To read them only, return them unchanged.
     """
 
-    def hook(
-        module: nn.Module, args: object, output: Tensor | tuple[Tensor, ...]
-    ) -> Tensor | tuple[Tensor, ...]:
+    def hook(module: nn.Module, args: object, output: Tensor | tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
         changed = change(_hidden(output))
         return (changed, *output[1:]) if isinstance(output, tuple) else changed
 

@@ -41,9 +41,7 @@ class Perplexity(NamedTuple):
 
 
 @torch.no_grad()
-def score(
-    model: CausalModel, prompts: Sequence[str], targets: Sequence[str], batch_rows: int = 32
-) -> list[Score]:
+def score(model: CausalModel, prompts: Sequence[str], targets: Sequence[str], batch_rows: int = 32) -> list[Score]:
     """Score `targets[i]` as the continuation of `prompts[i]`, in the order given.
 
     Tokenised by `prompt_and_target`. A prompt with several targets in one batch is read once, and the output
@@ -60,9 +58,7 @@ def score(
 
 
 @torch.no_grad()
-def perplexity(
-    model: CausalModel, texts: Sequence[str], window: int, stride: int, batch_rows: int = 8
-) -> Perplexity:
+def perplexity(model: CausalModel, texts: Sequence[str], window: int, stride: int, batch_rows: int = 8) -> Perplexity:
     """Negative log-likelihood of running text, every token but a text's first predicted once.
 
     A text longer than `window` tokens is read in windows that move by `stride` tokens, and each token is

@@ -149,9 +149,7 @@ def ratio(
 
     top, bottom = _finite(name, numerators), _finite(name, denominators)
     if top.size != bottom.size or bool((bottom <= 0).any()):
-        raise ValueError(
-            f"{name}: needs one denominator > 0 for each of {top.size} numerators, got {bottom.size}"
-        )
+        raise ValueError(f"{name}: needs one denominator > 0 for each of {top.size} numerators, got {bottom.size}")
 
     def statistic(means: "Sample") -> "Sample":
         quotient = means[0] / means[1]
@@ -176,7 +174,7 @@ def ratio(
 def perplexity(
     name: str, nlls: "ArrayLike", tokens: "ArrayLike", *, stage: Stage = "result", split: str = "all"
 ) -> Metric:
-    """The exponential of the mean NLL a token, from each text's NLL sum (nats) and token count; bootstrapped over texts."""
+    """Exponential of the mean NLL a token, from each text's NLL sum (nats) and tokens; bootstrapped over texts."""
     import numpy as np
 
     return ratio(name, nlls, tokens, transform=np.exp, stage=stage, split=split, better="lower")
@@ -195,9 +193,7 @@ def paired_difference(
     """Mean of `after - before` over the same examples, bootstrapped over pairs."""
     first, second = _finite(name, before), _finite(name, after)
     if first.size != second.size:
-        raise ValueError(
-            f"{name}: {first.size} values before but {second.size} after; pairs need as many of each"
-        )
+        raise ValueError(f"{name}: {first.size} values before but {second.size} after; pairs need as many of each")
     return mean(name, second - first, split=split, unit=unit, better=better, seed=seed)
 
 

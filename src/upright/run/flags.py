@@ -75,9 +75,7 @@ class Flag:
     @property
     def choices(self) -> tuple[str, ...]:
         """The allowed words of a Literal, else empty."""
-        return tuple(
-            str(value) for kind in self.types if get_origin(kind) is Literal for value in get_args(kind)
-        )
+        return tuple(str(value) for kind in self.types if get_origin(kind) is Literal for value in get_args(kind))
 
 
 def alternatives(annotation: Any, keep_none: bool = False) -> Iterator[Any]:
@@ -104,9 +102,7 @@ def _walk(model: type[BaseModel], prefix: tuple[str, ...], instance: BaseModel |
         default = getattr(instance, name) if instance else info.get_default(call_default_factory=True)
         members = [kind for kind in alternatives(info.annotation) if _is_config(kind)]
         if not members:
-            yield _leaf(
-                path, info, default, inherits=instance is not None, shared=name in RunConfig.model_fields
-            )
+            yield _leaf(path, info, default, inherits=instance is not None, shared=name in RunConfig.model_fields)
         elif info.discriminator is None:
             yield from _walk(members[0], path, default if isinstance(default, members[0]) else None)
         else:
@@ -123,9 +119,7 @@ def _leaf(path: tuple[str, ...], info: FieldInfo, default: Any, inherits: bool, 
     return Flag(path, info.annotation, info.description or "", default, positional, shared, (), inherits)
 
 
-def _union(
-    path: tuple[str, ...], info: FieldInfo, members: list[type[BaseModel]], default: Any
-) -> Iterator[Flag]:
+def _union(path: tuple[str, ...], info: FieldInfo, members: list[type[BaseModel]], default: Any) -> Iterator[Flag]:
     """The type flag of a tagged union, then every other field once, with the members that have it."""
     tag = str(info.discriminator)
     by_name = {tag_of(member, tag): member for member in members}
@@ -188,13 +182,7 @@ def lookup(tree: Any, path: tuple[str, ...]) -> Any:
 def _words(flag: Flag, value: Any) -> list[str]:
     if flag.switch and isinstance(value, bool):
         return [flag.name if value else flag.negative]
-    text = (
-        "none"
-        if value is None
-        else value
-        if isinstance(value, str)
-        else json.dumps(value, ensure_ascii=False)
-    )
+    text = "none" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     if flag.many and value and all(isinstance(item, str | int | float) for item in value):
         parts = [item if isinstance(item, str) else json.dumps(item) for item in value]
         text = text if any("," in part or part[:1] in ("", "[") for part in parts) else ",".join(parts)

@@ -122,9 +122,7 @@ class RunFolder:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         try:
             if error is None and self.manifest.status != "finished":
                 raise RuntimeError(f"the run in {self.path} ended without run.finish(metrics, report)")
@@ -144,9 +142,7 @@ class RunFolder:
                 return self._go_on(earlier)
             self._clear()
         elif found:
-            raise UserError(
-                f"--out {self.path}: holds files that are no run ({min(found)}, …); choose another folder"
-            )
+            raise UserError(f"--out {self.path}: holds files that are no run ({min(found)}, …); choose another folder")
         self._begin()
 
     def _begin(self) -> None:
@@ -272,9 +268,7 @@ class RunFolder:
     def spend(self, prompt: int = 0, completion: int = 0, cost: float | None = 0.0) -> None:
         """Add tokens and US dollars to the bill; `cost=None` says that the price is not known."""
         tokens = self.manifest.tokens
-        self.manifest.tokens = manifest.Tokens(
-            prompt=tokens.prompt + prompt, completion=tokens.completion + completion
-        )
+        self.manifest.tokens = manifest.Tokens(prompt=tokens.prompt + prompt, completion=tokens.completion + completion)
         bill = self.manifest.cost
         self.manifest.cost = None if cost is None or bill is None else bill + cost
 
@@ -289,9 +283,7 @@ class RunFolder:
     def finish(self, metrics: Iterable[Metric], report: "Report") -> None:
         """Write metrics.json and report.html (with the budget added) and mark the run finished."""
         metrics = list(metrics)
-        files.write_json(
-            self.path / METRICS, {"metrics": [metric.model_dump(mode="json") for metric in metrics]}
-        )
+        files.write_json(self.path / METRICS, {"metrics": [metric.model_dump(mode="json") for metric in metrics]})
         self._measure()
         report.budget(self.manifest, files.read_jsonl(self.path / FAILURES))
         report.write(self.path / REPORT, self.manifest.command, metrics)

@@ -62,9 +62,7 @@ def read_metrics(folder: Path) -> list[Metric]:
     try:
         return [Metric.model_validate(row) for row in read_json(path)["metrics"]]
     except (ValidationError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} is not a metrics file upright wrote: {str(error).splitlines()[0]}"
-        ) from error
+        raise UserError(f"{path} is not a metrics file upright wrote: {str(error).splitlines()[0]}") from error
 
 
 def status(folder: Path, record: Manifest) -> str:
@@ -143,9 +141,7 @@ def show(config: Show) -> None:
 
 
 def _facts(folder: Path, record: Manifest, state: str) -> dict[str, str]:
-    going_on = (
-        f"  (go on: upright runs resume {folder})" if state in ("killed", "interrupted", "failed") else ""
-    )
+    going_on = f"  (go on: upright runs resume {folder})" if state in ("killed", "interrupted", "failed") else ""
     facts = {
         "run": f"{folder}  ({record.verb})",
         "status": state + going_on,

@@ -69,10 +69,8 @@ class Manifest(BaseModel):
         spent = self.tokens.prompt + self.tokens.completion
         gpu = self.peak_gpu_memory
         facts = {
-            "time": display(self.wall_seconds, "s")
-            + (f" in {self.attempts} attempts" if self.attempts > 1 else ""),
-            "peak memory": display(self.peak_memory, "bytes")
-            + (f", GPU {display(gpu, 'bytes')}" if gpu else ""),
+            "time": display(self.wall_seconds, "s") + (f" in {self.attempts} attempts" if self.attempts > 1 else ""),
+            "peak memory": display(self.peak_memory, "bytes") + (f", GPU {display(gpu, 'bytes')}" if gpu else ""),
             "machine": self.platform + (f", {self.device}" if self.device else ""),
             "seed": str(self.seed),
         }
@@ -89,13 +87,9 @@ def load(folder: Path) -> Manifest:
     try:
         return Manifest.model_validate(read_json(folder / MANIFEST))
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise UserError(
-            f"{folder} holds no run (no {MANIFEST}); `upright runs list` shows the runs"
-        ) from error
+        raise UserError(f"{folder} holds no run (no {MANIFEST}); `upright runs list` shows the runs") from error
     except (ValidationError, ValueError) as error:
-        raise UserError(
-            f"{folder / MANIFEST} is not a manifest upright wrote: {str(error).splitlines()[0]}"
-        ) from error
+        raise UserError(f"{folder / MANIFEST} is not a manifest upright wrote: {str(error).splitlines()[0]}") from error
 
 
 def save(folder: Path, manifest: Manifest) -> None:

@@ -38,14 +38,10 @@ def from_file(config: type[C], file: Path) -> C:
 # --- words ---
 
 
-def _read_words(
-    flags: Iterable[Flag], words: Sequence[str], prog: str
-) -> tuple[list[Path], dict[Path_, Any]]:
+def _read_words(flags: Iterable[Flag], words: Sequence[str], prog: str) -> tuple[list[Path], dict[Path_, Any]]:
     """Split words into --config files and raw values by path."""
     named = {flag.name: flag for flag in flags if not flag.positional}
-    named |= {
-        flag.name.rpartition(".")[0]: flag for flag in flags if flag.path[-1:] == ("type",) and flag.choices
-    }
+    named |= {flag.name.rpartition(".")[0]: flag for flag in flags if flag.path[-1:] == ("type",) and flag.choices}
     slots = [flag for flag in flags if flag.positional]
     files: list[Path] = []
     given: dict[Path_, Any] = {}
@@ -74,9 +70,7 @@ def _read_words(
 
 def _unknown_flag(name: str, names: list[str], prog: str) -> UserError:
     near = closest(name, names)
-    return UserError(
-        f"unknown flag {name}{f'; did you mean {near}?' if near else ''} (all flags: {prog} --help)"
-    )
+    return UserError(f"unknown flag {name}{f'; did you mean {near}?' if near else ''} (all flags: {prog} --help)")
 
 
 def _next_value(queue: list[str], name: str, flag: Flag | None) -> str:
@@ -150,9 +144,7 @@ def read_file(config: type[BaseModel], file: Path) -> dict[Path_, Any]:
     except OSError as error:
         raise UserError(f"--config {file}: cannot be read ({error.strerror}); give a TOML file") from error
     except (tomllib.TOMLDecodeError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"--config {file}: not valid {file.suffix.lstrip('.').upper() or 'TOML'}: {error}"
-        ) from error
+        raise UserError(f"--config {file}: not valid {file.suffix.lstrip('.').upper() or 'TOML'}: {error}") from error
     if not isinstance(tree, dict):
         raise UserError(f"--config {file}: must hold a table of settings, got {type(tree).__name__}")
     return _flatten({flag.path for flag in flags_of(config)}, tree, (), file)
@@ -166,9 +158,7 @@ def _flatten(leaves: set[Path_], tree: dict[str, Any], prefix: Path_, file: Path
         if path in leaves or (branch and value is None):
             flat[path] = value
         elif not branch:
-            allowed = dict.fromkeys(
-                leaf[len(prefix)] for leaf in sorted(leaves) if leaf[: len(prefix)] == prefix
-            )
+            allowed = dict.fromkeys(leaf[len(prefix)] for leaf in sorted(leaves) if leaf[: len(prefix)] == prefix)
             where = f"[{'.'.join(prefix)}] of {file}" if prefix else str(file)
             raise unknown(f"key in {where}:", key, allowed)
         elif isinstance(value, dict):
@@ -215,11 +205,7 @@ def _nest(table: dict[Path_, Flag], given: dict[Path_, Any]) -> dict[str, Any]:
     flat = dict(given)
     for flag in table.values():
         in_use = flag.path not in given and flag.path[:-1] in touched and flag.default is not REQUIRED
-        if (
-            in_use
-            and flag.inherits
-            and keeps_default(flag, table, lambda path: _value_at(table, given, path))
-        ):
+        if in_use and flag.inherits and keeps_default(flag, table, lambda path: _value_at(table, given, path)):
             kind = _value_at(table, given, flag.tag) if flag.tag else None
             if not flag.only or kind in flag.only:
                 flat[flag.path] = flag.default
@@ -235,16 +221,13 @@ def _nest(table: dict[Path_, Flag], given: dict[Path_, Any]) -> dict[str, Any]:
 # --- explaining ---
 
 
-def _explain(
-    error: ValidationError, table: dict[Path_, Flag], source: dict[Path_, str], prog: str
-) -> UserError:
+def _explain(error: ValidationError, table: dict[Path_, Flag], source: dict[Path_, str], prog: str) -> UserError:
     """One line for what pydantic found."""
     problems = error.errors()
     missing = [_flag_at(problem["loc"], table) for problem in problems if problem["type"] == "missing"]
     if missing:
         names = [
-            flag.name if flag else str(problem["loc"][-1])
-            for flag, problem in zip(missing, problems, strict=False)
+            flag.name if flag else str(problem["loc"][-1]) for flag, problem in zip(missing, problems, strict=False)
         ]
         first = missing[0]
         hint = f": {first.help.rstrip('.')}" if first and first.help and len(names) == 1 else ""

@@ -180,14 +180,10 @@ class _Row:
 def _row(change: Change) -> _Row:
     pairs = ((change.before, MUTED), (change.after, ACCENT), (change.result, ACCENT))
     label = change.name if change.split == "all" else f"{change.name} ({change.split})"
-    return _Row(
-        label, tuple((metric, colour) for metric, colour in pairs if metric and metric.value is not None)
-    )
+    return _Row(label, tuple((metric, colour) for metric, colour in pairs if metric and metric.value is not None))
 
 
-def _rows(
-    metrics: Sequence[Metric], mark: Callable[[Axes, Metric, float, str], None], alt: str, join: bool
-) -> str:
+def _rows(metrics: Sequence[Metric], mark: Callable[[Axes, Metric, float, str], None], alt: str, join: bool) -> str:
     """Rows of marks, their labels beside them or (narrow) above them; `join` ties before to after."""
     units = {metric.unit for metric in metrics}
     if len(units) != 1:
@@ -202,9 +198,7 @@ def _rows(
                 mark(axes, metric, offset - index, colour)
             if join and len(row.marks) == 2:
                 ends = [metric.value or 0.0 for metric, _ in row.marks]
-                axes.plot(
-                    ends, [GAP - index, -GAP - index], color=MUTED, linewidth=0.8, alpha=0.6, zorder=1.5
-                )
+                axes.plot(ends, [GAP - index, -GAP - index], color=MUTED, linewidth=0.8, alpha=0.6, zorder=1.5)
             if narrow:
                 axes.annotate(row.label, (0, 0.32 - index), xycoords=("axes fraction", "data"), va="bottom")
         labels = [] if narrow else [row.label for row in rows]
@@ -232,9 +226,7 @@ def _value_axis(axes: Axes, unit: str, from_zero: bool, narrow: bool) -> None:
 
 
 def _legend(axes: Axes, columns: int) -> None:
-    axes.figure.legend(
-        loc="outside upper left", ncols=columns, labelcolor=INK, handlelength=1.6, columnspacing=1.4
-    )
+    axes.figure.legend(loc="outside upper left", ncols=columns, labelcolor=INK, handlelength=1.6, columnspacing=1.4)
 
 
 # --- SVG ---
@@ -270,9 +262,7 @@ def _svg(figure: Figure, kind: str, alt: str) -> str:
     box = re.search(r'viewBox="([^"]+)"', text)
     if box is None:
         raise RuntimeError("matplotlib wrote an SVG without a viewBox")
-    opening = (
-        f'<svg class="{kind}" viewBox="{box[1]}" role="img" aria-label="{html.escape(alt, quote=True)}">'
-    )
+    opening = f'<svg class="{kind}" viewBox="{box[1]}" role="img" aria-label="{html.escape(alt, quote=True)}">'
     return opening + text[text.index(">") + 1 :]
 
 

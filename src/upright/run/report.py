@@ -177,9 +177,7 @@ def _scale(metrics: Sequence[Metric]) -> tuple[float, float]:
     """A range that holds all intervals: 0 to 1 for proportions, else from zero with some air."""
     if all(metric.unit == "proportion" and 0 <= (metric.value or 0) <= 1 for metric in metrics):
         return 0.0, 1.0
-    ends = [
-        end for metric in metrics for end in (metric.value, metric.ci_low, metric.ci_high) if end is not None
-    ]
+    ends = [end for metric in metrics for end in (metric.value, metric.ci_low, metric.ci_high) if end is not None]
     low, high = min([0.0, *ends]), max([0.0, *ends])
     return (low * 1.1, high * 1.1) if high > low else (0.0, 1.0)
 

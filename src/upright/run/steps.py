@@ -89,9 +89,7 @@ def _to_json(name: str, value: Any, type: Any) -> Any:
 
         return TypeAdapter[Any](type).dump_python(value, mode="json", by_alias=True)
     if isinstance(value, dict) and any(not isinstance(key, str) for key in value):
-        raise TypeError(
-            f"step {name!r}: keys must be strings, as JSON would turn them into strings; give `type=`"
-        )
+        raise TypeError(f"step {name!r}: keys must be strings, as JSON would turn them into strings; give `type=`")
     return value
 
 

@@ -38,9 +38,7 @@ def help_text(
 
 def _usage(prog: str, flags: tuple[Flag, ...]) -> str:
     slots = [flag.name + (" …" if flag.many else "") for flag in flags if flag.positional]
-    needed = [
-        f"{flag.name} {metavar(flag)}" for flag in flags if flag.default is REQUIRED and not flag.positional
-    ]
+    needed = [f"{flag.name} {metavar(flag)}" for flag in flags if flag.default is REQUIRED and not flag.positional]
     return " ".join([prog, *slots, *needed, "[options]"])
 
 
@@ -51,9 +49,7 @@ def _groups(flags: tuple[Flag, ...]) -> list[tuple[str, list[Flag]]]:
         name = "run" if flag.shared else flag.path[0] if len(flag.path) > 1 else ""
         groups.setdefault(name, []).append(flag)
     groups["run"].extend(COMMON)
-    order = sorted(
-        groups, key=lambda name: ["", "speed", "run"].index(name) if name in ("speed", "run") else 0
-    )
+    order = sorted(groups, key=lambda name: ["", "speed", "run"].index(name) if name in ("speed", "run") else 0)
     return [(name, groups[name]) for name in order if groups[name]]
 
 
