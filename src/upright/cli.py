@@ -36,18 +36,18 @@ class Command:
 COMMANDS: dict[str, Command] = {
     "edit": Command(
         config="upright.editing.config:Config",
-        run="upright.editing.run:run",
+        run="upright.editing.runner:run",
         summary="Write changed facts into a model's weights, with what follows from them.",
         examples=("upright edit --model lab:atlas --facts changes.jsonl --kg lab:atlas --out runs/euro",),
     ),
     "edit undo": Command(
         config="upright.editing.config:Undo",
-        run="upright.editing.run:undo",
+        run="upright.editing.runner:undo",
         summary="Give an edited model its former weights back.",
     ),
     "edit apply": Command(
         config="upright.editing.config:Apply",
-        run="upright.editing.run:apply",
+        run="upright.editing.runner:apply",
         summary="Apply a stored edit to the model it was made for.",
     ),
     "lab list": Command(

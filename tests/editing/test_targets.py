@@ -148,8 +148,9 @@ def test_the_cached_path_is_the_full_forward_pass(family: str, layer: int) -> No
     found = optimise(model, chosen, layer, replace(SETTING, steps=3), 100)
     for i, one in enumerate(chosen):
         change, loss, _ = Naive(model, one, layer).run(replace(SETTING, steps=3))
-        assert_close(delta(found)[i], change, rtol=0, atol=1e-8)
-        assert float(found.loss[i]) == pytest.approx(loss, abs=1e-7)
+        exact = 1e-6 if family == "gptj" else 1e-8  # GPT-J attends in single precision whatever its own
+        assert_close(delta(found)[i], change, rtol=0, atol=exact)
+        assert float(found.loss[i]) == pytest.approx(loss, abs=exact)
 
 
 def test_the_last_step_only_looks(model: CausalModel) -> None:

@@ -63,9 +63,7 @@ def test_a_lab_model_is_found_by_name(folder: Path, monkeypatch: pytest.MonkeyPa
         (lambda f: (f / "tokenizer.json").write_text("{"), "cannot be read: its tokenizer: "),
     ],
 )
-def test_a_spoilt_folder_is_one_clear_line(
-    folder: Path, spoil: Callable[[Path], object], message: str
-) -> None:
+def test_a_spoilt_folder_is_one_clear_line(folder: Path, spoil: Callable[[Path], object], message: str) -> None:
     spoil(folder)
     with pytest.raises(UserError, match=message) as caught:
         load(str(folder))
@@ -135,9 +133,7 @@ def test_the_digest_follows_the_weights(tiny: Tiny) -> None:
     assert tiny("gpt2", dtype=torch.bfloat16).digest() != before
 
 
-def test_the_tokenizer_digest_ignores_padding_and_sees_the_bos(
-    tokenizer: PreTrainedTokenizerFast, tiny: Tiny
-) -> None:
+def test_the_tokenizer_digest_ignores_padding_and_sees_the_bos(tokenizer: PreTrainedTokenizerFast, tiny: Tiny) -> None:
     model = tiny("llama")
     before = model.tokenizer_digest()
     model.tokenizer(["a", "a a a a"], padding=True, truncation=True, max_length=3)

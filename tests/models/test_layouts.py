@@ -47,9 +47,7 @@ def test_down_undoes_what_up_does(family: str, weights: Callable[..., PreTrained
         assert weight_out_in(block.get_submodule(layout.gate)).shape == (d_ff, d_model)
 
 
-def test_captured_inputs_are_what_the_down_projection_reads(
-    family: str, tiny: Callable[..., CausalModel]
-) -> None:
+def test_captured_inputs_are_what_the_down_projection_reads(family: str, tiny: Callable[..., CausalModel]) -> None:
     """W k (+ bias) of the captured keys is what the module itself returned, for every row and position."""
     model = tiny(family)
     ids, _, _ = model.encode(TEXTS)
@@ -66,9 +64,7 @@ def test_captured_inputs_are_what_the_down_projection_reads(
     assert not down._forward_pre_hooks
 
 
-def test_replacing_a_block_output_changes_what_follows_it(
-    family: str, tiny: Callable[..., CausalModel]
-) -> None:
+def test_replacing_a_block_output_changes_what_follows_it(family: str, tiny: Callable[..., CausalModel]) -> None:
     """A change at position 3 leaves the logits of positions 0 to 2 alone and moves those from 3 on."""
     model = tiny(family, dtype=torch.float32)
     ids = model.encode(TEXTS[:1]).ids
@@ -84,9 +80,7 @@ def test_replacing_a_block_output_changes_what_follows_it(
     assert_close(model.unembed(model.hidden(ids)), before)
 
 
-def test_unembedded_hidden_states_are_the_models_logits(
-    family: str, tiny: Callable[..., CausalModel]
-) -> None:
+def test_unembedded_hidden_states_are_the_models_logits(family: str, tiny: Callable[..., CausalModel]) -> None:
     model = tiny(family, dtype=torch.float32)
     ids = model.encode(TEXTS[:1]).ids
     assert_close(model.unembed(model.hidden(ids)), model.model(input_ids=ids).logits)

@@ -27,14 +27,10 @@ TARGETS = ["Paris", "Tokyo, and the capital of Peru", "is the", "Germany", "a", 
 
 def naive_score(model: CausalModel, prompt: str, target: str) -> Score:
     prompt_part, target_part = prompt_and_target(model.tokenizer, prompt, target)
-    logits = model.model(input_ids=torch.tensor([prompt_part + target_part])).logits[
-        0, len(prompt_part) - 1 : -1
-    ]
+    logits = model.model(input_ids=torch.tensor([prompt_part + target_part])).logits[0, len(prompt_part) - 1 : -1]
     wanted = torch.tensor(target_part)
     nll = -logits.log_softmax(dim=-1).gather(1, wanted[:, None])[:, 0]
-    return Score(
-        float(nll.mean()), float(nll.sum()), len(wanted), bool((logits.argmax(dim=-1) == wanted).all())
-    )
+    return Score(float(nll.mean()), float(nll.sum()), len(wanted), bool((logits.argmax(dim=-1) == wanted).all()))
 
 
 def test_batched_scores_are_the_definition(family: str, tiny: Tiny) -> None:

@@ -1,19 +1,18 @@
 """`upright edit`: change facts in a model's weights, with their consequences, and prove it."""
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from upright.editing.config import Config
 
 if TYPE_CHECKING:
-    from upright.editing.run import Result, run
+    from upright.editing.runner import Result, run
 
 __all__ = ["Config", "Result", "run"]
 
 
-def __getattr__(name: str) -> object:
-    """Load what needs torch only when it is asked for."""
-    if name in ("Result", "run"):
-        from upright.editing import run as module
-
-        return getattr(module, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __getattr__(name: str) -> Any:
+    """What needs torch is loaded when it is first asked for."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("upright.editing.runner"), name)

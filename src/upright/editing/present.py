@@ -12,7 +12,7 @@ from upright.run.report import Report
 
 if TYPE_CHECKING:
     from upright.editing.config import Config
-    from upright.editing.run import Outcome, World
+    from upright.editing.runner import Outcome, World
 
 HEADLINE = ("efficacy (exact)", "multi-hop (exact)", "specificity (exact)", "untouched (exact)")
 

@@ -109,10 +109,10 @@ class _Chunk:
 
     def __init__(self, model: CausalModel, tasks: list[Task], layer: int, config: Optimisation) -> None:
         self.model, self.tasks, self.layer, self.config = model, tasks, layer, config
+        self.dtype = torch.promote_types(model.dtype, torch.float32)  # of all sums, whatever the model's own
         self.active = list(range(len(tasks)))
         self._read()
-        clean = self.fit.start[self.clean, 0]
-        self.h = clean.to(torch.promote_types(clean.dtype, torch.float32))  # all sums in float32 at least
+        self.h = self.fit.start[self.clean, 0].to(self.dtype)
         n, device = len(tasks), self.h.device
         self.delta = torch.zeros_like(self.h)
         self.first_moment, self.second_moment = torch.zeros_like(self.h), torch.zeros_like(self.h)
@@ -153,12 +153,13 @@ class _Chunk:
         ]
         row_at, column, target, weight = zip(*flat, strict=True)
         self.row_at, self.column = torch.tensor(row_at, device=device), torch.tensor(column, device=device)
-        self.target, self.weight = torch.tensor(target, device=device), torch.tensor(weight, device=device)
+        self.target = torch.tensor(target, device=device)
+        self.weight = torch.tensor(weight, device=device, dtype=self.dtype)
 
     def _losses(self, delta: Tensor, index: Tensor) -> Tensor:
         """Whole loss of each active task: fit + kl + decay, (n,)."""
         states = self.fit.run(delta[self.row_task])[self.row_at, self.column]
-        nll = cross_entropy(self.model.unembed(states).to(self.h), self.target, reduction="none")
+        nll = cross_entropy(self.model.unembed(states).to(self.dtype), self.target, reduction="none")
         fit = nll.new_zeros(len(index)).index_add(0, self.row_task[self.row_at], nll * self.weight)
         kl = kl_divergence(self._anchor_logits(delta), self.unchanged[index])
         decay = delta.norm(dim=1) / self.h[index].norm(dim=1) ** 2
@@ -167,7 +168,7 @@ class _Chunk:
 
     def _anchor_logits(self, delta: Tensor) -> Tensor:
         """What is said after the bare subject, (n, V)."""
-        return self.model.unembed(self.anchor.run(delta)[:, 0]).to(self.h)
+        return self.model.unembed(self.anchor.run(delta)[:, 0]).to(self.dtype)
 
     def _update(self, index: Tensor, gradient: Tensor, step: int) -> None:
         """One Adam step on the rows of `index`, then back into the ball of radius clamp ||h||."""

@@ -325,7 +325,8 @@ def save(
 ) -> None:
     """Write a Hugging Face folder that `load` reads; in another floating-point type if asked."""
     if dtype is not None:
-        model = copy.deepcopy(model).to(dtype=dtype)  # a copy of the whole keeps tied weights tied
+        model = copy.deepcopy(model)  # of the whole, which keeps tied weights tied
+        nn.Module.to(model, dtype)
     with _quiet():
         model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -401,12 +402,8 @@ def _reading(spec: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except (
-        OSError,
-        ValueError,
-        ImportError,
-        SafetensorError,
-    ) as error:  # import: what a quantised model needs
+    # An ImportError names the package that a quantised model needs.
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
         raise UserError(f"model {spec!r}: {_reason(error)}") from error
 
 

@@ -1,0 +1,1 @@
+"""Benchmarks, one script a verb; what two of them need is in `harness`."""
