@@ -82,7 +82,7 @@ class Naive:
         adam = torch.optim.Adam([delta], lr=setting.learning_rate)
         for step in range(setting.steps):
             loss = self.loss(delta, setting)
-            if float(loss) < setting.stop_below or step == setting.steps - 1:
+            if float(loss.detach()) < setting.stop_below or step == setting.steps - 1:
                 break
             adam.zero_grad()
             loss.backward()
@@ -91,7 +91,7 @@ class Naive:
             with torch.no_grad():
                 if float(delta.norm()) > limit:
                     delta.mul_(limit / delta.norm())
-        return delta.detach(), float(loss), step
+        return delta.detach(), float(loss.detach()), step
 
 
 def delta(found: Targets) -> Tensor:

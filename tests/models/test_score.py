@@ -109,7 +109,8 @@ def test_a_wide_window_reads_each_text_in_one_pass(family: str, tiny: Tiny) -> N
         logprobs = model.model(input_ids=torch.tensor([ids])).logits[0].log_softmax(dim=-1)
         assert text == pytest.approx(-sum(float(logprobs[i, ids[i + 1]]) for i in range(len(ids) - 1)))
     assert found.nll_sum == pytest.approx(sum(found.per_text))
-    assert found.tokens == sum(len(ids) - 1 for ids in prompt_ids(model.tokenizer, TEXTS))
+    assert found.text_tokens == [len(ids) - 1 for ids in prompt_ids(model.tokenizer, TEXTS)]
+    assert found.tokens == sum(found.text_tokens)
 
 
 @pytest.mark.parametrize(("window", "stride"), [(5, 1), (5, 3), (5, 4)])
@@ -129,7 +130,7 @@ def test_sliding_windows_predict_each_token_once_in_its_context(tiny: Tiny, wind
 
 
 def test_a_text_of_one_token_predicts_nothing(tiny: Tiny) -> None:
-    assert perplexity(tiny("llama"), [""], window=8, stride=4) == (0.0, 0, [0.0])
+    assert perplexity(tiny("llama"), [""], window=8, stride=4) == (0.0, 0, [0.0], [0])
 
 
 def test_nothing_to_score(tiny: Tiny) -> None:

@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import BeforeValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from upright.run.config import Config as Base
 from upright.run.config import Positional, RunConfig, SpeedConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Names = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 
 
 class TargetConfig(Base):
@@ -142,7 +143,7 @@ class Config(RunConfig):
     """Fact changes, JSONL: subject, relation, object, optionally was."""
     counterfactuals: PositiveInt | None = None
     """Instead of a file: this many invented changes, drawn from the graph."""
-    kg: list[str] = []
+    kg: Names = []
     """Knowledge graph: folder, TSV, N-Triples, Turtle or lab:NAME; several are merged."""
     relations: Path | None = None
     """Words of the relations, TOML (default: those beside the graph, else plain ones from the names)."""

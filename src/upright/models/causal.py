@@ -145,7 +145,7 @@ class CausalModel:
 
     def unembed(self, hidden: Tensor) -> Tensor:
         """Logits (..., V) of hidden states (..., d_model), soft-capped in the families that do so."""
-        logits: Tensor = self.model.get_submodule(self.layout.head)(hidden)
+        logits: Tensor = self.model.get_output_embeddings()(hidden)
         cap = getattr(self.model.config, "final_logit_softcapping", None)
         return logits if cap is None else cap * torch.tanh(logits / cap)
 
