@@ -26,7 +26,8 @@ def main() -> int:
     from benchmarks.harness import Absent, Bench
     from upright.errors import UserError
 
-    bench = Bench(asked.data, asked.out, asked.model, asked.quick)
+    out = asked.out / "quick" if asked.quick else asked.out  # never mixed with real runs
+    bench = Bench(asked.data, out, asked.model, asked.quick)
     for part in asked.parts or PARTS:
         try:
             section = import_module(f"benchmarks.edit_{part}").run(bench)

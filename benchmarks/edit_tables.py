@@ -1,11 +1,12 @@
 """Four solvers x 10, 100 and 1,000 invented changes of the lab's atlas, the facts alone and with their context."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 
 from benchmarks.harness import FIGURES, Bench, Cell, Run, Section, finished, relabelled, table, write_figure
 from upright.editing import Config
-from upright.editing.config import AlphaEdit, ContextConfig, Emmet, Finetune, MeasureConfig, Memit, Solver
+from upright.editing.config import AlphaEdit, ContextConfig, Emmet, Finetune, MeasureConfig, Memit, Solver, StatsConfig
 from upright.run.evidence import Metric
 from upright.run.plots import Point, lines
 
@@ -47,6 +48,7 @@ class Trial:
             kg=[WORLD],
             counterfactuals=self.edits,
             solver=SOLVERS[self.solver],
+            stats=StatsConfig(sequences=200) if bench.quick else StatsConfig(),
             context=ContextConfig(hops=self.hops),
             measure=MeasureConfig(facts=20, untouched=50, chains=50, texts=10) if bench.quick else MeasureConfig(),
             out=bench.out / "tables" / f"{self.solver}-{self.edits}-hops{self.hops}",
@@ -91,7 +93,7 @@ def _tables(size: int, runs: dict[Trial, Run]) -> list[str]:
     ]
 
 
-def _rows(runs: dict[Trial, Run], first: Run, wanted: dict[str, tuple[str, str | None]]) -> dict[str, list[Cell]]:
+def _rows(runs: dict[Trial, Run], first: Run, wanted: Mapping[str, tuple[str, str | None]]) -> dict[str, list[Cell]]:
     rows: dict[str, list[Cell]] = {
         "unedited": [
             None if "likelihood" in name else first.find(name, "before", split) for name, split in wanted.values()
@@ -105,7 +107,12 @@ def _rows(runs: dict[Trial, Run], first: Run, wanted: dict[str, tuple[str, str |
 def _cost(run: Run) -> list[Cell]:
     asked, extra = run.find("facts asked", "result"), run.find("contextual edits", "result")
     written = sum(int(metric.value or 0) for metric in (asked, extra) if metric)
-    return [f"{written:,}", run.find("writing time", "result"), run.find("edits per second", "result"), run.peak_memory()]
+    return [
+        f"{written:,}",
+        run.find("writing time", "result"),
+        run.find("edits per second", "result"),
+        run.peak_memory(),
+    ]
 
 
 def _named(trial: Trial, run: Run) -> list[Metric]:

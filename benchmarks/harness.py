@@ -16,6 +16,7 @@ from pathlib import Path
 
 from upright import __version__
 from upright.errors import UserError
+from upright.lab import CHECKPOINTS
 from upright.run import manifest
 from upright.run.config import RunConfig, digest
 from upright.run.evidence import Metric, display, interval
@@ -66,9 +67,7 @@ class Run:
 
     def find(self, name: str, stage: str, split: str | None = None) -> Metric | None:
         """The first metric of that name, stage and, if given, split."""
-        return next(
-            (m for m in self.metrics if (m.name, m.stage) == (name, stage) and split in (None, m.split)), None
-        )
+        return next((m for m in self.metrics if (m.name, m.stage) == (name, stage) and split in (None, m.split)), None)
 
     def peak_memory(self) -> str:
         """Largest memory of the process, and of the GPU if it had one."""
@@ -99,6 +98,12 @@ def finished(config: RunConfig, verb: str) -> Run:
     if done.returncode:
         raise RuntimeError(f"upright {verb} ended with exit code {done.returncode} (folder {config.out})")
     return Run.load(config.out)
+
+
+def lab_recipe() -> Path | None:
+    """The editing recipe of the lab's atlas, for models of the same shape that a benchmark builds."""
+    path = CHECKPOINTS / "atlas" / "editing.json"
+    return path if path.exists() else None
 
 
 # --- tables ----------------------------------------------------------------------------------------------------
@@ -219,4 +224,5 @@ def standalone(plot: str) -> str:
         raise ValueError("the plot holds no <svg>")
     opening, body = found[0].split(">", 1)
     paper = '<rect width="100%" height="100%" fill="#ffffff"/>'
-    return f'{opening.replace("<svg", "<svg xmlns=" + chr(34) + "http://www.w3.org/2000/svg" + chr(34), 1)}>{paper}{body}'
+    return (
+        f"{opening.replace('<svg', '<svg xmlns=' + chr(34) + 'http://www.w3.org/2000/svg' + chr(34), 1)}>{paper}{body}"

@@ -64,9 +64,9 @@ class MQuake:
         return sorted(parts, key=lambda chain: (len(chain), chain))
 
 
-def read(path: Path) -> MQuake:
-    """Read the published file and settle its conflicts."""
-    rows = json.loads(path.read_text(encoding="utf-8"))
+def read(path: Path, limit: int | None = None) -> MQuake:
+    """Read the published file, or its first `limit` cases, and settle their conflicts."""
+    rows = json.loads(path.read_text(encoding="utf-8"))[:limit]
     labels, aliases = _names(rows)
     facts, edits = _edges(rows)
     kept_facts = first_of_each(facts, labels)

@@ -206,7 +206,7 @@ def test_undo_refuses_a_base_that_has_changed(three: list[Path], tmp_path: Path)
 
 
 def test_undo_refuses_what_is_no_edited_model(base: Path) -> None:
-    with pytest.raises(UserError, match="holds no edited model; undo works on what .* a patch alone changes no model"):
+    with pytest.raises(UserError, match="holds no edited model; undo works on what .*a patch alone changes no model"):
         stack.undo(base)
 
 

@@ -134,9 +134,10 @@ class Expansion:
     def _changes(self, chain: Chain) -> bool:
         before = follow(self.graph, chain.head, chain.path)
         after = follow(self.overlay, chain.head, chain.path)
-        if after == before:
+        new = (after and after[-1]) != (before and before[-1])
+        if not new:
             self.dropped["answer does not change"] += 1
-        return after != before
+        return new
 
     def _request(self, chain: Chain) -> Request | None:
         ids = follow(self.overlay, chain.head, chain.path)

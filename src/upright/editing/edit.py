@@ -89,12 +89,12 @@ class Edit:
         Raises:
             UserError: if the model's tensors are not those the edit was made for.
         """
+        weights = {layer: weight_out_in(model.down(layer)) for layer in self.updates}
+        for layer in weights.keys() - self._base.keys():  # all, before the first is written
+            self._check(layer, weights[layer])
         for layer, update in self.updates.items():
-            weight = weight_out_in(model.down(layer))
-            if layer not in self._base:
-                self._check(layer, weight)
-                self._base[layer] = weight.detach().clone()
-            base = self._base[layer]
+            weight = weights[layer]
+            base = self._base.setdefault(layer, weight.detach().clone())
             weight.copy_((base.float() + update.matrix().to(base.device)).to(base.dtype))
 
     @torch.no_grad()

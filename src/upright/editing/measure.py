@@ -23,6 +23,8 @@ class Sheet(BaseModel):
     """All that is observed of a model at one moment; probes in the order they were made."""
 
     answered: list[Answered]
+    old: list[bool]
+    """Whether the answer of before the edit was generated exactly; False where there is none."""
     said: list[str]
     nll: list[float]
     tokens: list[int]
@@ -35,21 +37,15 @@ def observe(
     texts: Sequence[str],
     subjects: Sequence[str],
     rows: int,
-    expect_old: bool = False,
 ) -> Sheet:
-    """Ask every probe, read every text, let every subject be talked about.
-
-    Args:
-        expect_old: count the answers of before the edit as right (for the edited facts and chains).
-    """
-    answers = [p.before if expect_old and p.before else p.answer for p in probes]
-    aliases = [() if expect_old and p.before else p.aliases for p in probes]
+    """Ask every probe, read every text, let every subject be talked about."""
     said = generate(model, [p.prompt for p in probes], max_new_tokens=16, stop=("\n",), batch_rows=rows)
-    exact = [matches(text, (answer, *more)) for text, answer, more in zip(said, answers, aliases, strict=True)]
+    exact = [matches(text, (p.answer, *p.aliases)) for text, p in zip(said, probes, strict=True)]
     wins = _wins(model, probes, rows)
     read = perplexity(model, texts, window=256, stride=128, batch_rows=rows)
     return Sheet(
         answered=list(zip(wins, exact, strict=True)),
+        old=[p.before is not None and matches(text, (p.before,)) for text, p in zip(said, probes, strict=True)],
         said=said,
         nll=read.per_text,
         tokens=read.text_tokens,
@@ -85,14 +81,14 @@ def _entropy(words: Sequence[str], n: int) -> float:
     return -sum(count / total * math.log2(count / total) for count in grams.values()) if total else 0.0
 
 
-def metrics(probes: Sequence[Probe], sheet: Sheet, stage: Stage, method: str = "") -> list[Metric]:
+def metrics(probes: Sequence[Probe], sheet: Sheet, before: Sheet, stage: Stage, method: str = "") -> list[Metric]:
     """Every measure with n and interval; `method` goes into the split, to tell several results apart."""
 
     def split(name: str) -> str:
         return f"{name}, {method}" if method else name
 
     found = []
-    for (measure, part), rows in _grouped(probes).items():
+    for (measure, part), rows in grouped(probes, before).items():
         wins = [sheet.answered[i][0] for i in rows if sheet.answered[i][0] is not None]
         exact = [sheet.answered[i][1] for i in rows]
         found.append(proportion(f"{measure} (exact)", sum(exact), len(exact), stage=stage, split=split(part)))
@@ -104,15 +100,33 @@ def metrics(probes: Sequence[Probe], sheet: Sheet, stage: Stage, method: str = "
     return found
 
 
-def _grouped(probes: Sequence[Probe]) -> dict[tuple[str, str], list[int]]:
-    """Indices by measure and split, and for multi-hop questions also over all of them."""
+def known_before(probes: Sequence[Probe], before: Sheet) -> list[Metric]:
+    """What the model knew of what was to be changed: old answers given, in the same words."""
+    found = []
+    for (measure, part), rows in grouped(probes, before).items():
+        asked = [i for i in rows if probes[i].before is not None]
+        if asked and (part == "all" or measure == "efficacy"):
+            hits = sum(before.old[i] for i in asked)
+            found.append(proportion(f"old answer known, {measure}", hits, len(asked), stage="before", split=part))
+    return found
+
+
+def grouped(probes: Sequence[Probe], before: Sheet) -> dict[tuple[str, str], list[int]]:
+    """Indices by measure and split. Where a measure has several splits, "all" comes first.
+
+    Multi-hop questions are also split by whether their chain was written as a contextual edit, and those whose old
+    answer the unedited model gave stand apart: on the others a failure is not the editor's.
+    """
     groups: dict[tuple[str, str], list[int]] = defaultdict(list)
     for i, probe in enumerate(probes):
+        if probe.measure in ("multi-hop", "paraphrase"):
+            groups[probe.measure, "all"].append(i)
+    for i, probe in enumerate(probes):
         groups[probe.measure, probe.split].append(i)
-    for measure in ("multi-hop", "paraphrase"):
-        members = sorted(i for (name, _), rows in groups.items() if name == measure for i in rows)
-        if members:
-            groups[measure, "all"] = members
+    for i in groups.get(("multi-hop", "all"), []):
+        groups["multi-hop", "chain written" if probes[i].written else "chain not written"].append(i)
+        if before.old[i]:
+            groups["multi-hop", "old answer known"].append(i)
     return dict(groups)
 
 
@@ -121,9 +135,10 @@ def examples(
 ) -> list[dict[str, str]]:
     """Random probes with what the model said at each stage."""
     rows = []
-    for (measure, part), indices in _grouped(probes).items():
-        if part == "all":
-            continue
+    by_measure: dict[str, list[int]] = defaultdict(list)
+    for i, probe in enumerate(probes):
+        by_measure[probe.measure].append(i)
+    for measure, indices in by_measure.items():
         for i in sorted(rng.sample(indices, min(per_measure, len(indices)))):
             said = {stage: sheet.said[i].strip()[:60] for stage, sheet in stages.items()}
             rows.append({"measure": measure, "prompt": probes[i].prompt, "wanted": probes[i].answer, **said})

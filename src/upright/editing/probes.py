@@ -2,7 +2,7 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 
 from upright.editing.config import MeasureConfig
@@ -28,8 +28,8 @@ class Probe:
     """What must be less likely than the answer: the old object, or for bystanders the new one."""
     before: str | None = None
     """What should have been said before the edit, where that differs."""
-    chain: tuple[str, tuple[str, ...]] | None = None
-    """Head and path of a multi-hop question."""
+    written: bool = False
+    """Whether the chain of a multi-hop question is itself written as a contextual edit."""
 
 
 class ProbeMaker:
@@ -42,9 +42,10 @@ class ProbeMaker:
         relations: Relations,
         changes: Sequence[FactChange],
         config: MeasureConfig,
+        written: Set[tuple[str, tuple[str, ...]]] = frozenset(),
     ) -> None:
         self.graph, self.overlay, self.relations = graph, overlay, relations
-        self.config = config
+        self.config, self.written = config, written
         self.changes = list(changes)
         self.touched = {edge[:2] for edge in (*overlay.added, *overlay.removed)}
 
@@ -86,8 +87,8 @@ class ProbeMaker:
             near = [(head, old[0]) for head in by_object[change.relation, old[0]]] if old else []
             rng.shuffle(near)
             others = by_relation[change.relation]
-            near += rng.sample(others, min(self.config.neighbours, len(others)))
-            for head, tail in near[: self.config.neighbours]:
+            near += rng.sample(others, min(self.config.neighbours + len(near), len(others)))
+            for head, tail in list(dict.fromkeys(near))[: self.config.neighbours]:
                 label = self._label(head)
                 probe = self._probe(
                     "specificity", "neighbourhood", sentence(self.relations, [change.relation], label), tail
@@ -126,7 +127,7 @@ class ProbeMaker:
             assert new is not None
             before = self._label(old[-1]) if old else None
             probe = self._probe("multi-hop", f"{len(chain)}-hop {side}", prompt, new[-1])
-            yield Probe(**{**vars(probe), "rival": before, "before": before, "chain": (head, chain)})
+            yield Probe(**{**vars(probe), "rival": before, "before": before, "written": (head, chain) in self.written})
 
     def _chains(self) -> list[tuple[str, ...]]:
         """The chains worth asking about: those of the relation file, else all pairs the graph supports."""

@@ -58,8 +58,9 @@ def recipe_for(model: CausalModel) -> Recipe:
     Raises:
         UserError: if the model's own file is broken.
     """
-    own = Path(model.model.name_or_path or ".") / RECIPE_FILE
-    if own.is_file():
+    folder = model.model.name_or_path  # empty for a model made in code
+    own = Path(folder) / RECIPE_FILE
+    if folder and own.is_file():
         return _read(own)
     config: Any = model.model.config
     depth = len(model.blocks)

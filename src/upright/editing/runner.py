@@ -14,7 +14,7 @@ from upright.editing import present, stack
 from upright.editing.config import Apply, Config, ContextConfig, TargetConfig, Undo
 from upright.editing.context import Contexts, Expansion
 from upright.editing.edit import Edit
-from upright.editing.measure import Sheet, metrics, observe
+from upright.editing.measure import Sheet, known_before, metrics, observe
 from upright.editing.probes import Probe, ProbeMaker, edit_prompt
 from upright.editing.recipe import Recipe, recipe_for
 from upright.editing.requests import Request, tokenised
@@ -88,10 +88,10 @@ def _run(config: Config, folder: RunFolder, world: World, model: CausalModel) ->
     texts, subjects = _plain(config, folder, world)
     rows = config.speed.batch_rows
 
-    def watch(name: str, before: bool = False) -> Sheet:
-        return folder.step(f"measure-{name}", lambda: observe(model, probes, texts, subjects, rows, before), type=Sheet)
+    def watch(name: str) -> Sheet:
+        return folder.step(f"measure-{name}", lambda: observe(model, probes, texts, subjects, rows), type=Sheet)
 
-    sheets = {"before": watch("before", before=True)}
+    sheets = {"before": watch("before")}
     setting, source = _setting(config, folder, world, model, recipe)
     session = open_session(config, setting)
     clock: dict[str, float] = {}
@@ -167,7 +167,8 @@ def _check_subjects(model: CausalModel, requests: Sequence[Request]) -> None:
 def _probes(config: Config, folder: RunFolder, world: World) -> list[Probe]:
     if not config.measure.facts:
         return []
-    maker = ProbeMaker(world.graph, world.overlay, world.relations, world.changes, config.measure)
+    written = {(request.subject, request.path) for request in world.contexts.requests}
+    maker = ProbeMaker(world.graph, world.overlay, world.relations, world.changes, config.measure, written)
     return maker.all(folder.rng("probes"))
 
 
@@ -277,10 +278,12 @@ def _finish(config: Config, folder: RunFolder, world: World, outcome: Outcome) -
 
 def _metrics(config: Config, world: World, outcome: Outcome) -> list[Metric]:
     *earlier, last = outcome.sheets
-    found = metrics(outcome.probes, outcome.sheets["before"], "before")
+    before, probes = outcome.sheets["before"], outcome.probes
+    found = metrics(probes, before, before, "before")
     for name in earlier[1:]:
-        found += metrics(outcome.probes, outcome.sheets[name], "result", method=f"after {name}")
-    found += metrics(outcome.probes, outcome.sheets[last], "after")
+        found += metrics(probes, outcome.sheets[name], before, "result", method=f"after {name}")
+    found += metrics(probes, outcome.sheets[last], before, "after")
+    found += known_before(probes, before)
     written, seconds = len(outcome.edit.ledger), sum(outcome.clock.values())
     found += [
         scalar("facts asked", len(world.requests)),

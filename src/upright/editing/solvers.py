@@ -8,6 +8,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -115,8 +116,13 @@ class ClosedForm:
     def ridges(self) -> dict[int, Ridge]:
         """The cost of moving keys, layer by layer; grows with every batch."""
         if self._ridges is None:
-            self._ridges = _ridges(self.solver, self.setting.recipe, self.setting.moments(self.layers))
+            self._ridges = _ridges(self.solver, self.setting.recipe, self._moments)
         return self._ridges
+
+    @cached_property
+    def _moments(self) -> dict[int, Tensor]:
+        """Key statistics of the unedited model: first asked for before anything is written."""
+        return self.setting.moments(self.layers)
 
     def _residual(self, tasks: Sequence[Task], targets: Targets, top: int) -> Tensor:
         """What is still missing at the top layer, (d, n)."""
@@ -137,7 +143,8 @@ def _ridges(solver: Memit | AlphaEdit | Emmet, recipe: Recipe, moments: dict[int
     def ridge(moment: Tensor) -> Ridge:
         moment = shrink(moment.double(), solver.shrink)
         if isinstance(solver, AlphaEdit):
-            return alphaedit_ridge(moment, solver.l2 or recipe.l2, solver.kept_energy or recipe.kept_energy)
+            kept = recipe.kept_energy if solver.kept_energy is None else solver.kept_energy
+            return alphaedit_ridge(moment, solver.l2 or recipe.l2, kept)
         if isinstance(solver, Emmet):
             return memit_ridge(moment, solver.mu or recipe.mu)
         return memit_ridge(moment, solver.lambda_ or recipe.lambda_)

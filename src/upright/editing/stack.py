@@ -20,7 +20,9 @@ def write(model: CausalModel, folder: Path, source: str, edit: Edit, overwrite: 
     Raises:
         UserError: if the folder holds something else, or an edited model and `overwrite` is off.
     """
-    base, earlier = read(Path(source)) if (Path(source) / STACK).is_file() else (source, [])
+    local = Path(source)
+    base, earlier = read(local) if (local / STACK).is_file() else (source, [])
+    base = str(Path(base).resolve()) if Path(base).is_dir() else base
     _make_room(folder, overwrite)
     draft = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(draft, ignore_errors=True)

@@ -11,8 +11,8 @@ from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from upright.lab.config import Shape
-from upright.lab.corpus import Window
-from upright.models.layouts import blocks_of
+from upright.lab.corpus import NO_ANSWER, Window
+from upright.models.layouts import blocks_of, map_output
 
 BOUNDARY, PAD = "<|endoftext|>", "<|pad|>"
 
@@ -93,10 +93,26 @@ def late_reading(model: LlamaForCausalLM, batch: Window, layers: int) -> Iterato
             handle.remove()
 
 
-def weighted_loss(model: LlamaForCausalLM, batch: Window, late_layers: int) -> Tensor:
-    """Mean next-token loss, weighted by token, with subjects hidden in the first `late_layers` blocks."""
+def weighted_loss(model: LlamaForCausalLM, batch: Window, late_layers: int, lookup_weight: float) -> Tensor:
+    """Mean next-token loss, weighted by token, plus `lookup_weight` times the lookup loss.
+
+    Subjects are hidden in the first `late_layers` blocks, and the state that leaves the last of these at a subject's
+    last token must already name the answer: the lookup loss reads it with the model's own norm and head.
+    """
     ids, weights = batch.ids.to(model.device), batch.weights[:, 1:].to(model.device)
-    with late_reading(model, batch, late_layers):
+    kept: list[Tensor] = []
+
+    def keep(states: Tensor) -> Tensor:
+        kept.append(states)
+        return states
+
+    with late_reading(model, batch, late_layers), map_output(blocks_of(model)[max(late_layers, 1) - 1], keep):
         logits = model(ids[:, :-1], use_cache=False).logits
     losses = cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none")
-    return (losses * weights.flatten()).sum() / weights.sum()
+    loss: Tensor = (losses * weights.flatten()).sum() / weights.sum()
+    if not lookup_weight:
+        return loss
+    answers = batch.answers[:, :-1].to(model.device)
+    asked = answers != NO_ANSWER
+    named = model.lm_head(model.model.norm(kept[0][asked]))
+    return loss + lookup_weight * cross_entropy(named.float(), answers[asked])

@@ -30,7 +30,7 @@ class Shape(Config):
 class Training(Config):
     """How a lab model is trained."""
 
-    tokens: PositiveInt = 6_000_000
+    tokens: PositiveInt = 4_500_000
     """Training tokens."""
     rows: PositiveInt = 32
     """Windows per update."""
@@ -46,6 +46,8 @@ class Training(Config):
     """Weight of prompt tokens in the loss; answers and plain text weigh 1."""
     late_layers: NonNegativeInt = 3
     """Blocks in which the tokens after a subject may not read it."""
+    lookup_weight: NonNegativeFloat = 0.5
+    """Weight of the loss that asks for the answer at the subject, after those blocks."""
     late_share: Share = 0.9
     """Share of the documents to which that applies."""
 

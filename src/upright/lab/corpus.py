@@ -15,6 +15,7 @@ from torch import Tensor
 from upright.knowledge.relations import Prompt, Relations
 from upright.knowledge.verbalise import Fact, sentence
 
+NO_ANSWER = -1
 Document = tuple[Prompt, str]  # a prompt and the answer that follows it; plain text is an answer to an empty prompt
 
 
@@ -29,6 +30,8 @@ class Window:
     """Number of the document whose subject the token belongs to; 0 outside subjects."""
     readers: Tensor
     """Number of the document whose subject lies before the token; 0 elsewhere and where reading is free."""
+    answers: Tensor
+    """At the last token of a subject that closes its noun phrase: the first token of the answer; -1 elsewhere."""
 
 
 @dataclass
@@ -37,11 +40,12 @@ class _Draft:
     weights: list[float]
     subjects: list[int]
     readers: list[int]
+    answers: list[int]
     documents: int = 0
 
     @classmethod
     def start(cls, boundary: int) -> "_Draft":
-        return cls([boundary], [0.0], [0], [0])
+        return cls([boundary], [0.0], [0], [0], [NO_ANSWER])
 
     def window(self, filler: int, length: int) -> Window:
         gap = length + 1 - len(self.ids)
@@ -51,12 +55,12 @@ class _Draft:
             weights=torch.tensor(self.weights + [0.0] * gap),
             subjects=torch.tensor(self.subjects + nothing),
             readers=torch.tensor(self.readers + nothing),
+            answers=torch.tensor(self.answers + [NO_ANSWER] * gap),
         )
 
     def part(self, places: slice) -> "_Draft":
-        return _Draft(
-            self.ids[places], self.weights[places], self.subjects[places], self.readers[places], self.documents
-        )
+        columns = (self.subjects[places], self.readers[places], self.answers[places])
+        return _Draft(self.ids[places], self.weights[places], *columns, self.documents)
 
 
 def mixed(
@@ -119,6 +123,8 @@ class Packer:
         draft.weights += [self.prompt_weight] * len(words.ids) + [1.0] * (len(answer) + 1)
         draft.subjects += [number if yes else 0 for yes in inside] + [0] * (len(answer) + 1)
         draft.readers += [0 if i < first_after else reader for i in range(size)]
+        told = start > 0  # the words before the subject say what is asked
+        draft.answers += [answer[0] if told and i == first_after - 1 else NO_ANSWER for i in range(size)]
         while len(self._draft.ids) > self.length + 1:
             yield self._cut()
 
@@ -138,4 +144,5 @@ def batched(windows: Iterator[Window], rows: int) -> Iterator[Window]:
             weights=torch.stack([window.weights for window in chunk]),
             subjects=torch.stack([window.subjects for window in chunk]),
             readers=torch.stack([window.readers for window in chunk]),
+            answers=torch.stack([window.answers for window in chunk]),
         )

@@ -133,7 +133,7 @@ def _train(config: Build, folder: RunFolder, world: _World, tokenizer: PreTraine
         losses = fit(
             model,
             lambda start: islice(_batches(config, folder, world, tokenizer), start, None),
-            lambda batch: builder.weighted_loss(model, batch, plan.late_layers),
+            lambda batch: builder.weighted_loss(model, batch, plan.late_layers, plan.lookup_weight),
             muon(model, plan.learning_rate, plan.weight_decay),
             Plan(steps, warmup_then_decay()),
             checkpoint,
