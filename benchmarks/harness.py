@@ -222,7 +222,6 @@ def standalone(plot: str) -> str:
     found = re.search(r"<svg\b.*?</svg>", plot, flags=re.DOTALL)
     if found is None:
         raise ValueError("the plot holds no <svg>")
-    opening, body = found[0].split(">", 1)
+    opening, body = found[0].removeprefix("<svg").split(">", 1)
     paper = '<rect width="100%" height="100%" fill="#ffffff"/>'
-    return (
-        f"{opening.replace('<svg', '<svg xmlns=' + chr(34) + 'http://www.w3.org/2000/svg' + chr(34), 1)}>{paper}{body}"
+    return f'<svg xmlns="http://www.w3.org/2000/svg"{opening}>{paper}{body}'

@@ -85,8 +85,8 @@ def world_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def world_model(seed: int = 0) -> CausalModel:
-    """A random Llama of four blocks whose every token matters."""
-    shape = Shape(vocabulary=320, hidden=32, mlp=48, layers=4, heads=2, context=256)
+    """A random Llama of three blocks whose every token matters."""
+    shape = Shape(vocabulary=320, hidden=32, mlp=48, layers=3, heads=2, context=256)
     model = builder.new_model(shape, world_tokenizer(), seed)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

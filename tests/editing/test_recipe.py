@@ -36,7 +36,7 @@ def test_a_recipe_in_the_working_directory_is_nobodys(tmp_path: Path, monkeypatc
     """A model made in code has no folder; a stray editing.json must not become its recipe."""
     (tmp_path / RECIPE_FILE).write_text(json.dumps(OWN))
     monkeypatch.chdir(tmp_path)
-    assert recipe_for(world_model()).source == "default for 4 layers"
+    assert recipe_for(world_model()).source == "default for 3 layers"
 
 
 @pytest.mark.parametrize(

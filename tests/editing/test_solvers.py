@@ -138,7 +138,7 @@ def test_memory_guards_what_was_written_and_can_be_dropped() -> None:
 def test_emmet_writes_one_layer_and_layers_can_be_chosen() -> None:
     assert session(world_model(), Emmet()).layers == [1]
     assert session(world_model(), Memit(layers=[2, 0])).layers == [0, 2]
-    with pytest.raises(UserError, match="layer 9: tiny has layers 0 to 3"):
+    with pytest.raises(UserError, match="layer 9: tiny has layers 0 to 2"):
         session(world_model(), Memit(layers=[9]))
 
 

@@ -58,7 +58,7 @@ def recipe_for(model: CausalModel) -> Recipe:
     Raises:
         UserError: if the model's own file is broken.
     """
-    folder = model.model.name_or_path  # empty for a model made in code
+    folder = model.model.name_or_path or ""  # empty for a model made in code
     own = Path(folder) / RECIPE_FILE
     if folder and own.is_file():
         return _read(own)
