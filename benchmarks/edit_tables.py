@@ -72,7 +72,7 @@ def run(bench: Bench) -> Section:
         "replaces (for specificity: than the new object of the edit). Paraphrase, untouched and multi-hop questions "
         "are in words that were neither trained on nor written.",
         "K-Edit: chains of up to 2 facts through each edit are written after the facts, so the chains of the 2-hop "
-        "questions were written themselves (in other words than they are asked), those of the 3-hop questions were not.",
+        "questions were themselves written (in other words than they are asked in), those of 3-hop questions were not.",
         "Seconds and edits per second "
         "are of the writing alone, statistics included when they were not cached; memory is of the whole process.",
     ]

@@ -164,7 +164,7 @@ class Section:
     def markdown(self) -> str:
         """The section with what a reader needs to repeat it."""
         made = f"{date.today().isoformat()}, upright {__version__}, {machine()}; `{asked()}`."
-        notes = "\n".join(f"- {note}" for note in self.notes)
+        notes = "\n".join(f"- {note}" for note in self.notes if note)
         return "\n\n".join(part for part in (f"### {self.title}", made, *self.tables, notes) if part) + "\n"
 
     def publish(self, out: Path, name: str) -> None:

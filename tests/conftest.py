@@ -36,8 +36,6 @@ def shell(tmp_path: Path) -> Callable[..., Process]:
         paths = os.pathsep.join([str(SRC), str(TESTS)])
         env = {**os.environ, "PYTHONPATH": paths, "PROBE_STOP": stop, "COLUMNS": "80"}
         argv = [sys.executable, str(TESTS / "probe_verb.py"), *words]
-        return subprocess.run(
-            argv, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False
-        )
+        return subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False)
 
     return run

@@ -89,9 +89,7 @@ def test_the_longest_verb_wins(probe: Any, monkeypatch: pytest.MonkeyPatch, word
     assert dug == [probe.Config(log=Path(words[2]), points=40, out=Path(words[6]))]
 
 
-def test_a_mistake_is_one_line_and_exit_2(
-    probe: Any, words: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_mistake_is_one_line_and_exit_2(probe: Any, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*words, "--pionts", "3"]) == 2
     assert capsys.readouterr() == (
         "",
@@ -107,9 +105,7 @@ def test_a_full_disk_is_one_line_and_exit_2(
 
     monkeypatch.setattr(probe, "_throw", full)
     assert main(words) == 2
-    line = (
-        f"upright: disk full while writing big.bin; free some space, then: upright runs resume {words[-1]}\n"
-    )
+    line = f"upright: disk full while writing big.bin; free some space, then: upright runs resume {words[-1]}\n"
     assert capsys.readouterr().err == line
 
 
@@ -151,9 +147,7 @@ def test_resume_of_a_verb_this_version_lacks(
 
 def test_a_closed_pipe_is_no_error() -> None:
     line = f"{sys.executable} -m upright --help | head -1"
-    done = subprocess.run(
-        ["bash", "-c", line], env=ENV, capture_output=True, text=True, timeout=60, check=True
-    )
+    done = subprocess.run(["bash", "-c", line], env=ENV, capture_output=True, text=True, timeout=60, check=True)
     assert done.stderr == ""
     assert done.stdout.startswith("upright makes language models safe")
 

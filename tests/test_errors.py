@@ -9,9 +9,7 @@ def test_each_error_is_also_the_standard_error_it_stands_for() -> None:
 
 
 def test_missing_extra_names_the_install_command() -> None:
-    assert (
-        str(MissingExtra("trl", "align")) == "trl is not installed; get it with: pip install 'upright[align]'"
-    )
+    assert str(MissingExtra("trl", "align")) == "trl is not installed; get it with: pip install 'upright[align]'"
 
 
 def test_unknown_lists_the_choices_and_the_closest() -> None:

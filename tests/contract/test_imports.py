@@ -50,11 +50,7 @@ def imported(module: str) -> Iterator[str]:
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = (
-                resolve_name("." * node.level + (node.module or ""), parent)
-                if node.level
-                else node.module or ""
-            )
+            base = resolve_name("." * node.level + (node.module or ""), parent) if node.level else node.module or ""
             names = [f"{base}.{alias.name}" for alias in node.names]
         yield from (name.removeprefix("upright.") for name in names if name.startswith("upright."))
 

@@ -16,7 +16,11 @@ from upright.models.causal import CausalModel, prompt_ids
 from upright.models.layouts import capture_inputs, map_output
 
 TEXTS = ["The capital of France is Paris.", "Rome", "Berlin is the capital of Germany, and Lima of Peru."]
-ASKED = [("The capital of France is", "France"), ("Peru has the capital", "Peru"), ("Name the capital of Japan", "Japan")]
+ASKED = [
+    ("The capital of France is", "France"),
+    ("Peru has the capital", "Peru"),
+    ("Name the capital of Japan", "Japan"),
+]
 
 
 def alone(model: CausalModel, ids: list[int], layer: int) -> tuple[Tensor, Tensor]:

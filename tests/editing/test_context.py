@@ -88,7 +88,9 @@ def test_implied_facts_come_first_and_are_expanded_as_well() -> None:
 
 
 def test_implied_facts_need_no_hops() -> None:
-    assert found(expand([change("Germany", "capital", "Lyon")], hops=1)) == [("Lyon", ("country",), "Germany", "France")]
+    assert found(expand([change("Germany", "capital", "Lyon")], hops=1)) == [
+        ("Lyon", ("country",), "Germany", "France")
+    ]
 
 
 def test_what_has_several_answers_is_left_out() -> None:

@@ -94,7 +94,7 @@ def test_a_patch_for_another_model_is_refused_and_changes_nothing(tmp_path: Path
     written(world_model(), 1).save(tmp_path / "patch.safetensors")
     other = world_model(seed=1)
     before = other.digest()
-    with pytest.raises(UserError, match="layer 0: the weights are not those this patch was made for .tiny.; apply"):
+    with pytest.raises(UserError, match=r"layer 0: the weights are not those this patch was made for .tiny.; apply"):
         Edit.load(tmp_path).apply(other)
     assert other.digest() == before
 
@@ -120,7 +120,7 @@ def test_patches_apply_only_in_their_order(tmp_path: Path) -> None:
 
 
 def test_what_is_no_patch_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no such patch; give patch.safetensors or the run folder"):
+    with pytest.raises(UserError, match=r"no such patch; give patch.safetensors or the run folder"):
         Edit.load(tmp_path)
     path = tmp_path / "patch.safetensors"
     path.write_bytes(b"junk")
@@ -206,7 +206,7 @@ def test_undo_refuses_a_base_that_has_changed(three: list[Path], tmp_path: Path)
 
 
 def test_undo_refuses_what_is_no_edited_model(base: Path) -> None:
-    with pytest.raises(UserError, match="holds no edited model; undo works on what .*a patch alone changes no model"):
+    with pytest.raises(UserError, match=r"holds no edited model; undo works on what .*a patch alone changes no model"):
         stack.undo(base)
 
 

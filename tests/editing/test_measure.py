@@ -2,11 +2,13 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from tests.tiny import world_model
-from upright.editing.measure import Answered, Sheet, examples, metrics, ngram_entropy, observe
+from upright.editing.measure import Answered, Sheet, examples, known_before, metrics, ngram_entropy, observe
 from upright.editing.probes import Probe
 from upright.models.generate import generate
 from upright.models.score import Score, perplexity, score
@@ -18,12 +20,12 @@ def probe(measure: str = "efficacy", split: str = "rewrite", **more: str | None)
     return Probe(measure, split, aliases=(), **fields)  # type: ignore[arg-type]
 
 
-def sheet(answered: Sequence[Answered], **more: list[float]) -> Sheet:
-    found = {"nll": [4.0, 2.0], "tokens": [2, 1], "entropies": [100.0, 200.0], **more}
+def sheet(answered: Sequence[Answered], **more: list[Any]) -> Sheet:
+    found = {"nll": [4.0, 2.0], "tokens": [2, 1], "entropies": [100.0, 200.0], "old": [False] * len(answered), **more}
     return Sheet(answered=list(answered), said=["x"] * len(answered), **found)  # type: ignore[arg-type]
 
 
-def named(found: Sequence[Metric]) -> dict[tuple[str, str], tuple[float | None, int]]:
+def named(found: Sequence[Metric]) -> dict[tuple[str, str], Any]:
     return {(m.name, m.split): (m.value, m.n) for m in found}
 
 
@@ -36,7 +38,7 @@ def test_likelier_than_the_rival_is_not_yet_said(monkeypatch: pytest.MonkeyPatch
     )
     seen = observe(world_model(), [probe()], ["France"], ["France"], 4)
     assert seen.answered == [(True, False)]
-    found = named(metrics([probe()], seen, "after"))
+    found = named(metrics([probe()], seen, seen, "after"))
     assert found["efficacy (likelihood)", "rewrite"] == (1.0, 1)
     assert found["efficacy (exact)", "rewrite"] == (0.0, 1)
 
@@ -67,24 +69,28 @@ def test_observing_asks_scores_reads_and_listens() -> None:
     assert seen.entropies == [ngram_entropy(talk)]
 
 
-def test_before_an_edit_the_old_answer_is_the_right_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_known_before_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("upright.editing.measure.generate", lambda model, prompts, **_: [" franc. And"] * len(prompts))
     model, bystander = world_model(), probe("untouched", "facts", answer="franc", rival=None, before=None)
-    exact = {}
-    for expect_old in (True, False):
-        seen = observe(model, [probe(), bystander], [], [], 4, expect_old)
-        exact[expect_old] = [hit for _, hit in seen.answered]
-    assert exact == {True: [True, True], False: [False, True]}
+    seen = observe(model, [probe(), bystander], [], [], 4)
+    assert [hit for _, hit in seen.answered] == [False, True]
+    assert seen.old == [True, False]  # a bystander has no other answer before
+    (known,) = known_before([probe(), bystander], seen)
+    assert (known.name, known.split, known.stage, known.value, known.n) == (
+        "old answer known, efficacy", "rewrite", "before", 1.0, 1,
+    )  # fmt: skip
 
 
 def test_metrics_by_hand() -> None:
     """Multi-hop 1 of 2 forward and 0 of 1 backward make 1 of 3 in all; perplexity exp(6 / 3)."""
-    probes = [
-        probe("multi-hop", "2-hop forward"), probe("multi-hop", "2-hop forward"), probe("multi-hop", "2-hop backward"),
-        probe("untouched", "facts", rival=None),
-    ]  # fmt: skip
-    found = metrics(probes, sheet([(True, True), (True, False), (False, False), (None, True)]), "after")
+    forward, backward = probe("multi-hop", "2-hop forward"), probe("multi-hop", "2-hop backward")
+    probes = [replace(forward, written=True), forward, backward, probe("untouched", "facts", rival=None)]
+    before = sheet([(False, False)] * 4, old=[True, False, True, False])
+    found = metrics(probes, sheet([(True, True), (True, False), (False, False), (None, True)]), before, "after")
     values = named(found)
+    assert values["multi-hop (exact)", "chain written"] == (1.0, 1)
+    assert values["multi-hop (exact)", "chain not written"] == (0.0, 2)
+    assert values["multi-hop (exact)", "old answer known"] == (0.5, 2)
     assert values["multi-hop (exact)", "2-hop forward"] == (0.5, 2)
     assert values["multi-hop (exact)", "2-hop backward"] == (0.0, 1)
     assert values["multi-hop (exact)", "all"] == (pytest.approx(1 / 3), 3)
@@ -98,8 +104,12 @@ def test_metrics_by_hand() -> None:
 
 
 def test_a_method_has_its_own_split() -> None:
-    found = metrics([probe()], sheet([(True, True)]), "result", method="after facts")
-    assert {m.split for m in found} == {"rewrite, after facts", "plain text, after facts", "about subjects, after facts"}
+    found = metrics([probe()], sheet([(True, True)]), sheet([(False, False)]), "result", method="after facts")
+    assert {m.split for m in found} == {
+        "rewrite, after facts",
+        "plain text, after facts",
+        "about subjects, after facts",
+    }
 
 
 @pytest.mark.parametrize(

@@ -168,5 +168,5 @@ def test_the_divergence_runs_from_new_to_old() -> None:
 
 
 def test_singular_statistics_name_the_way_out() -> None:
-    with pytest.raises(UserError, match="fewer independent keys.*raise stats.sequences or solver.shrink"):
+    with pytest.raises(UserError, match=r"fewer independent keys.*raise stats.sequences or solver.shrink"):
         memit_ridge(torch.zeros(3, 3), 1.0).factor(torch.ones(3, 1))

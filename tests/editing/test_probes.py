@@ -3,10 +3,11 @@
 import random
 from collections.abc import Sequence
 from itertools import product
+from typing import Any
 
 import pytest
 
-from tests.tiny import CHAINS, FACTS, change, graph, relations
+from tests.tiny import FACTS, change, graph, relations
 from upright.editing.config import ContextConfig, MeasureConfig
 from upright.editing.context import Expansion, sentence
 from upright.editing.probes import Probe, ProbeMaker, edit_prompt
@@ -18,12 +19,12 @@ EURO = change("France", "currency", "euro")
 LYON = change("Germany", "capital", "Lyon")
 
 
-def maker(changes: Sequence[FactChange], words: Relations | None = None, **config: int) -> ProbeMaker:
+def maker(changes: Sequence[FactChange], words: Relations | None = None, **config: Any) -> ProbeMaker:
     found = words or relations()
     return ProbeMaker(graph(), Overlay(graph(), changes, found), found, changes, MeasureConfig(**config))
 
 
-def probes(changes: Sequence[FactChange], seed: int = 0, **config: int) -> list[Probe]:
+def probes(changes: Sequence[FactChange], seed: int = 0, **config: Any) -> list[Probe]:
     return maker(changes, **config).all(random.Random(seed))
 
 
@@ -113,18 +114,31 @@ def test_untouched_facts_are_untouched(seed: int) -> None:
 
 def test_multi_hop_questions_by_hand() -> None:
     """Chains taught: currency-code, country-currency, country-currency-code, each through France's currency."""
-    found = {(p.chain, p.split, p.before, p.answer) for p in of(probes([EURO]), "multi-hop") if p.chain}
-    assert found == {
-        (("France", ("currency", "code")), "2-hop forward", "FRF", "EUR"),
-        (("Paris", ("country", "currency")), "2-hop backward", "franc", "euro"),
-        (("Lyon", ("country", "currency")), "2-hop backward", "franc", "euro"),
-        (("Paris", ("country", "currency", "code")), "3-hop middle", "FRF", "EUR"),
-        (("Lyon", ("country", "currency", "code")), "3-hop middle", "FRF", "EUR"),
-    }
+    found = of(probes([EURO]), "multi-hop")
+    assert sorted((p.split, head(p), p.before, p.answer, p.rival) for p in found) == [
+        ("2-hop backward", "Lyon", "franc", "euro", "franc"),
+        ("2-hop backward", "Paris", "franc", "euro", "franc"),
+        ("2-hop forward", "France", "FRF", "EUR", "FRF"),
+        ("3-hop middle", "Lyon", "FRF", "EUR", "FRF"),
+        ("3-hop middle", "Paris", "FRF", "EUR", "FRF"),
+    ]
+
+
+def head(probe: Probe) -> str:
+    (found,) = {name for name, _, _ in FACTS if name in probe.prompt}
+    return found
+
+
+def test_questions_whose_chain_was_written_are_marked() -> None:
+    words = relations()
+    written = {("Lyon", ("country", "currency"))}
+    asked = ProbeMaker(graph(), Overlay(graph(), [EURO], words), words, [EURO], MeasureConfig(), written)
+    found = [(head(p), p.split) for p in asked.multi_hop(random.Random(0)) if p.written]
+    assert found == [("Lyon", "2-hop backward")]
 
 
 def test_hops_and_numbers_are_bounded() -> None:
-    assert {len(p.chain[1]) for p in of(probes([EURO], hops=2), "multi-hop") if p.chain} == {2}
+    assert {p.split[:5] for p in of(probes([EURO], hops=2), "multi-hop")} == {"2-hop"}
     assert len(of(probes([EURO], chains=2), "multi-hop")) == 2
     assert len(of(probes([EURO, LYON], facts=1), "efficacy")) == 1
     assert len(of(probes([EURO], untouched=4), "untouched")) == 4
@@ -132,9 +146,8 @@ def test_hops_and_numbers_are_bounded() -> None:
 
 def test_without_a_list_of_chains_all_pairs_the_graph_supports_are_asked() -> None:
     plain = Relations.parse({"relations": {name: dump(name) for name in relations().names}})
-    asked = {p.chain[1] for p in maker([EURO], plain).multi_hop(random.Random(0)) if p.chain}
-    assert asked == {("currency", "code"), ("country", "currency")}
-    assert all(list(chain) in CHAINS for chain in asked)
+    asked = list(maker([EURO], plain).multi_hop(random.Random(0)))
+    assert sorted((head(p), p.answer) for p in asked) == [("France", "EUR"), ("Lyon", "euro"), ("Paris", "euro")]
 
 
 def dump(name: str) -> dict[str, object]:

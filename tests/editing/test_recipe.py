@@ -23,7 +23,11 @@ def test_a_model_may_bring_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "problem"),
-    [("{", "not an editing recipe"), ("[]", "not an editing recipe"), (json.dumps({**OWN, "layer": 3}), "not an editing")],
+    [
+        ("{", "not an editing recipe"),
+        ("[]", "not an editing recipe"),
+        (json.dumps({**OWN, "layer": 3}), "not an editing"),
+    ],
 )
 def test_a_broken_recipe_is_one_clear_line(tmp_path: Path, text: str, problem: str) -> None:
     (write_model(tmp_path) / RECIPE_FILE).write_text(text)
@@ -41,7 +45,11 @@ def test_a_recipe_in_the_working_directory_is_nobodys(tmp_path: Path, monkeypatc
 
 @pytest.mark.parametrize(
     ("family", "depth", "width", "layers"),
-    [("gptj", 28, 4096, (3, 4, 5, 6, 7, 8)), ("gpt2", 48, 1600, (13, 14, 15, 16, 17)), ("llama", 32, 4096, (4, 5, 6, 7, 8))],
+    [
+        ("gptj", 28, 4096, (3, 4, 5, 6, 7, 8)),
+        ("gpt2", 48, 1600, (13, 14, 15, 16, 17)),
+        ("llama", 32, 4096, (4, 5, 6, 7, 8)),
+    ],
 )
 def test_published_settings_are_found_by_shape(family: str, depth: int, width: int, layers: tuple[int, ...]) -> None:
     config: Any = AutoConfig.for_model(family)

@@ -8,10 +8,11 @@ from tests.tiny import exact_model, prompt
 from upright.editing.requests import Request, Row, padded, tokenised
 from upright.errors import UserError
 from upright.knowledge.relations import Prompt
+from upright.models.causal import CausalModel
 
 
 @pytest.fixture(scope="module")
-def model():  # type: ignore[no-untyped-def]
+def model() -> CausalModel:
     return exact_model()
 
 
@@ -24,16 +25,16 @@ def model():  # type: ignore[no-untyped-def]
         ("Germany, and the capital", "Germany"),
     ],
 )
-def test_the_fact_position_is_the_last_token_of_the_subject(model, text: str, subject: str) -> None:  # type: ignore[no-untyped-def]
+def test_the_fact_position_is_the_last_token_of_the_subject(model: CausalModel, text: str, subject: str) -> None:
     row = tokenised(model, prompt(text, subject))
     decode = model.tokenizer.decode
     assert decode([*row.before, *row.after]) == f"<bos>{text}"
-    up_to_fact = decode([*row.before, row.after[0]])
+    up_to_fact = str(decode([*row.before, row.after[0]]))
     assert up_to_fact.endswith(subject)
-    assert not decode(row.before).endswith(subject)
+    assert not str(decode(row.before)).endswith(subject)
 
 
-def test_a_prefix_moves_the_fact_and_not_the_target(model) -> None:  # type: ignore[no-untyped-def]
+def test_a_prefix_moves_the_fact_and_not_the_target(model: CausalModel) -> None:
     asked = prompt("The capital of Japan is", "Japan")
     plain, prefixed = tokenised(model, asked, "Kyoto."), tokenised(model, asked, "Kyoto.", "Because it rains. ")
     decode = model.tokenizer.decode
@@ -50,11 +51,13 @@ def test_a_token_that_reaches_across_the_subjects_end_is_the_fact_position() -> 
     model.tokenizer = byte_level_bpe(across_words=True)
     row = tokenised(model, prompt("The capital of France is", "capital"))
     assert model.tokenizer.decode([*row.before, *row.after]) == "<bos>The capital of France is"
-    covered = model.tokenizer.decode([*row.before, row.after[0]]).removeprefix("<bos>")
-    assert len(covered) >= len("The capital") > len(model.tokenizer.decode(row.before).removeprefix("<bos>"))
+    before, covered = (
+        str(model.tokenizer.decode(ids, skip_special_tokens=True)) for ids in (row.before, [*row.before, row.after[0]])
+    )
+    assert len(covered) >= len("The capital") > len(before)
 
 
-def test_an_empty_subject_is_refused(model) -> None:  # type: ignore[no-untyped-def]
+def test_an_empty_subject_is_refused(model: CausalModel) -> None:
     with pytest.raises(UserError, match="subject '' was not found in the tokens of 'The capital of is'; is it empty"):
         tokenised(model, Prompt("The capital of is", (15, 15)))
 

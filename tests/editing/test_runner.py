@@ -91,7 +91,9 @@ def test_the_ledger_and_the_header_say_what_was_done(make: Make, world: Path) ->
 
 
 def test_facts_win_likelihood(make: Make, base: Path) -> None:
-    result = editing.run(make(context=ContextConfig(hops=0), target=TargetConfig(steps=15, learning_rate=0.5, prefixes=0)))
+    result = editing.run(
+        make(context=ContextConfig(hops=0), target=TargetConfig(steps=15, learning_rate=0.5, prefixes=0))
+    )
     prompts, targets = ["The currency of France is", "The currency of Germany is"], ["euro.", "euro."]
     before, after = (score(model, prompts, targets) for model in (load(str(base), "cpu"), result.model))
     assert all(new.nll_sum < old.nll_sum - 1 for new, old in zip(after, before, strict=True))
@@ -107,7 +109,9 @@ def test_the_same_seed_gives_the_same_bytes(make: Make, solver: Any) -> None:
 def test_the_order_of_facts_in_a_batch_is_round_off(make: Make, tmp_path: Path) -> None:
     turned = write_changes(tmp_path / "turned.jsonl", EURO[::-1])
     context = ContextConfig(hops=0)
-    first, second = (editing.run(make(out, context=context, **more)) for out, more in {"a": {}, "b": {"facts": turned}}.items())  # type: ignore[arg-type]
+    first, second = (
+        editing.run(make(out, context=context, **more)) for out, more in {"a": {}, "b": {"facts": turned}}.items()
+    )
     for layer, update in first.edit.updates.items():
         assert_close(second.edit.updates[layer].matrix(), update.matrix(), rtol=1e-4, atol=1e-5)
 
@@ -145,9 +149,7 @@ def test_memory_keeps_the_facts_that_context_follows(make: Make) -> None:
             stored.append(load_file(result.out / "steps" / f"{name}.safetensors"))
         first, second = stored
         layers = result.edit.updates
-        return sum(
-            float((second[f"{i}.left"] @ (second[f"{i}.right"].T @ first[f"{i}.keys"])).norm()) for i in layers
-        )
+        return sum(float((second[f"{i}.left"] @ (second[f"{i}.right"].T @ first[f"{i}.keys"])).norm()) for i in layers)
 
     assert moved(True) < moved(False)
 
@@ -267,7 +269,9 @@ def test_homonyms_cannot_get_two_answers(make: Make, world: Path, tmp_path: Path
         facts.write("Q1\tcurrency\tfranc\nQ2\tcurrency\tmark\n")
     (world / "labels.tsv").write_text("Q1\tGeorgia\nQ2\tGeorgia\n")
     rows = [{**FRANCE, "subject": "Q1"}, {**FRANCE, "subject": "Q2", "object": "peseta"}]
-    with pytest.raises(UserError, match="'The currency of Georgia is' should be followed by 'euro' and by 'peseta'; give"):
+    with pytest.raises(
+        UserError, match="'The currency of Georgia is' should be followed by 'euro' and by 'peseta'; give"
+    ):
         editing.run(make(**broken(tmp_path, *rows)))
 
 
@@ -313,7 +317,7 @@ def test_own_texts_serve_for_statistics_and_perplexity(make: Make, tmp_path: Pat
 def test_a_broken_recipe_beside_the_model(make: Make, base: Path, tmp_path: Path) -> None:
     shutil.copytree(base, tmp_path / "own")
     (tmp_path / "own" / "editing.json").write_text("{}")
-    with pytest.raises(UserError, match="editing.json: not an editing recipe"):
+    with pytest.raises(UserError, match=r"editing.json: not an editing recipe"):
         editing.run(make(model=str(tmp_path / "own")))
 
 

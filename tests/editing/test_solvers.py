@@ -50,13 +50,15 @@ def session(model: CausalModel, solver: Solver, prefixes: Sequence[str] = ("I of
 
 
 def test_requests_that_share_a_key_become_one_task() -> None:
-    """"The capital of France" begins both: one vector must make "is" and "was" both come true."""
+    """ "The capital of France" begins both: one vector must make "is" and "was" both come true."""
     was = request("The capital of France was", "France", "Paris")
     tasks = make_tasks(setting(exact_model()), [LYON, EURO, was])
     assert [len(task.rows) for task in tasks] == [4, 2]
     assert tasks[0].weights == [0.25] * 4
     model = exact_model()
-    assert model.tokenizer.decode(tasks[0].anchor.after) == "France"[-len(model.tokenizer.decode(tasks[0].anchor.after)) :]
+    assert (
+        model.tokenizer.decode(tasks[0].anchor.after) == "France"[-len(model.tokenizer.decode(tasks[0].anchor.after)) :]
+    )
     assert all(model.tokenizer.decode(row.targets)[-1] == "." for task in tasks for row in task.rows)
 
 
@@ -128,9 +130,7 @@ def test_memory_guards_what_was_written_and_can_be_dropped() -> None:
         if forget:
             opened.forget()
         second = opened.solve([replace(MARK, target="franc")])
-        return sum(
-            float((second[f"{i}.left"] @ (second[f"{i}.right"].T @ first[f"{i}.keys"])).norm()) for i in (0, 1)
-        )
+        return sum(float((second[f"{i}.left"] @ (second[f"{i}.right"].T @ first[f"{i}.keys"])).norm()) for i in (0, 1))
 
     assert moved(forget=False) < 0.5 * moved(forget=True)
 

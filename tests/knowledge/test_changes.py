@@ -166,15 +166,11 @@ def test_counterfactuals_by_hand() -> None:
 
 
 def test_counterfactuals_are_uniform_balanced_and_seeded() -> None:
-    facts = [(f"h{n}", "r", f"t{n % 5}") for n in range(1000)] + [
-        (f"h{n}", "s", f"u{n % 2}") for n in range(30)
-    ]
+    facts = [(f"h{n}", "r", f"t{n % 5}") for n in range(1000)] + [(f"h{n}", "s", f"u{n % 2}") for n in range(30)]
     graph, relations = MemoryGraph(facts), Relations.generic(["r", "s"])
     drawn = counterfactuals(graph, relations, 1030, seed=3)
     assert Counter(one.relation for one in drawn[:60]) == {"r": 30, "s": 30}
-    assert all(
-        one.object != one.was and graph.objects(one.subject, one.relation) == (one.was,) for one in drawn
-    )
+    assert all(one.object != one.was and graph.objects(one.subject, one.relation) == (one.was,) for one in drawn)
     assert len({(one.subject, one.relation) for one in drawn}) == 1030
     counts = Counter(one.object for one in drawn if one.relation == "r")
     assert all(140 < counts[f"t{n}"] < 260 for n in range(5))  # 200 expected, standard deviation 12.2

@@ -70,9 +70,7 @@ def test_turtle(tmp_path: Path) -> None:
     assert graph.objects("http://x.org/f", "http://x.org/area") == ("551695",)
     assert graph.objects("_:g.ttl/1", "http://x.org/name") == ("M",)
     assert len(graph) == 5
-    names = graph.labels(
-        ["http://x.org/f", "http://x.org/p", "http://x.org/Saint_%C3%89tienne", "http://x.org/mayor"]
-    )
+    names = graph.labels(["http://x.org/f", "http://x.org/p", "http://x.org/Saint_%C3%89tienne", "http://x.org/mayor"])
     assert list(names.values()) == ["France", "p", "Saint Étienne", "mayor"]
     assert graph.link("la france") == ["http://x.org/f"]
 

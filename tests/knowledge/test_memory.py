@@ -17,10 +17,7 @@ def naive_walks(facts: set[tuple[str, str, str]], entity: str, hops: int) -> lis
     ends: list[tuple[Edge, ...]] = [()]
     for _ in range(hops):
         ends = [
-            (*done, Edge(*fact))
-            for done in ends
-            for fact in facts
-            if fact[0] == (done[-1].tail if done else entity)
+            (*done, Edge(*fact)) for done in ends for fact in facts if fact[0] == (done[-1].tail if done else entity)
         ]
         found += ends
     return found
@@ -45,12 +42,7 @@ def test_facts_by_hand(graph: MemoryGraph) -> None:
 
 def test_what_is_not_there_has_no_facts(graph: MemoryGraph) -> None:
     assert "Mali" not in graph
-    assert (
-        graph.objects("Mali", "capital")
-        == graph.objects("France", "code")
-        == graph.objects("France", "x")
-        == ()
-    )
+    assert graph.objects("Mali", "capital") == graph.objects("France", "code") == graph.objects("France", "x") == ()
     assert graph.relations(["Mali"]) == []
     assert list(graph.paths("Mali", 2)) == []
     assert list(graph.triples("x")) == []
@@ -87,17 +79,11 @@ def test_every_answer_is_that_of_brute_force(facts: list[tuple[str, str, str]], 
     for node in "ABCDEF":
         assert graph.in_degree(node) == sum(edge.tail == node for edge in edges)
         assert graph.relations([node]) == sorted({edge.relation for edge in edges if edge.head == node})
-        assert graph.relations([node, "A"], "in") == sorted(
-            {e.relation for e in edges if e.tail in (node, "A")}
-        )
+        assert graph.relations([node, "A"], "in") == sorted({e.relation for e in edges if e.tail in (node, "A")})
         assert (node in graph) == any(node in (edge.head, edge.tail) for edge in edges)
         for relation in "rstu":
-            assert graph.objects(node, relation) == tuple(
-                sorted(e.tail for e in edges if e[:2] == (node, relation))
-            )
-            assert graph.subjects(relation, node) == tuple(
-                sorted(e.head for e in edges if e[1:] == (relation, node))
-            )
+            assert graph.objects(node, relation) == tuple(sorted(e.tail for e in edges if e[:2] == (node, relation)))
+            assert graph.subjects(relation, node) == tuple(sorted(e.head for e in edges if e[1:] == (relation, node)))
             into = [e for e in sorted(edges) if e.relation == relation and e.tail in ("A", node)]
             assert graph.edges(["A", node], relation, "in") == into
     for relation in "rstu":

@@ -42,9 +42,7 @@ def test_new_objects_are_linked(graph: MemoryGraph, relations: Relations) -> Non
     assert view.suggest("Pariss") == ["Paris"]
 
 
-def test_a_capital_lies_in_its_country_and_the_old_one_still_does(
-    graph: MemoryGraph, relations: Relations
-) -> None:
+def test_a_capital_lies_in_its_country_and_the_old_one_still_does(graph: MemoryGraph, relations: Relations) -> None:
     view = Overlay(graph, [change("France", "capital", "Lyon")], relations)
     assert view.objects("Lyon", "country") == ("France",)
     assert view.objects("Paris", "country") == ("France",)

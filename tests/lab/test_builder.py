@@ -1,6 +1,8 @@
 """A lab model: what late reading hides, what the loss weighs, a small build that learns and can be interrupted."""
 
 import json
+from contextlib import ExitStack
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ SHAPE = Shape(vocabulary=300, hidden=16, mlp=32, layers=3, heads=2, context=512)
 # one document whose subject is the tokens 2 and 3, read by 4, 5 and 6; a second one with the subject 8
 SUBJECTS = [0, 0, 1, 1, 0, 0, 0, 0, 2, 0]
 READERS = [0, 0, 0, 0, 1, 1, 1, 0, 0, 2]
+ANSWERS = [-1, -1, -1, 25, -1, -1, -1, -1, 40, -1]
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +41,8 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def model() -> LlamaForCausalLM:
     tokenizer = builder.train_tokenizer(["The capital of France is Paris."] * 3, 300)
-    made = builder.new_model(SHAPE, tokenizer, seed=1).double().eval()
+    made = builder.new_model(SHAPE, tokenizer, seed=1)
+    made.double().eval()
     with torch.no_grad():
         for parameter in made.parameters():
             if parameter.ndim == 2:
@@ -47,20 +51,17 @@ def model() -> LlamaForCausalLM:
 
 
 def window(ids: list[int] | None = None, readers: list[int] = READERS) -> Window:
-    columns = (ids or list(range(20, 30)), [1.0] * 10, SUBJECTS, readers)
+    columns = (ids or list(range(20, 30)), [1.0] * 10, SUBJECTS, readers, ANSWERS)
     return Window(*(torch.tensor([column]) for column in columns))
 
 
 def states(model: LlamaForCausalLM, batch: Window, late: int) -> list[Tensor]:
     """Outputs (T, d) of each block."""
     kept: list[Tensor] = []
-    with late_reading(model, batch, late), torch.no_grad():
-        from contextlib import ExitStack
-
-        with ExitStack() as hooks:
-            for block in blocks_of(model):
-                hooks.enter_context(map_output(block, lambda s: kept.append(s[0]) or s))  # type: ignore[func-returns-value]
-            model(batch.ids[:, :-1], use_cache=False)
+    with late_reading(model, batch, late), torch.no_grad(), ExitStack() as hooks:
+        for block in blocks_of(model):
+            hooks.enter_context(map_output(block, lambda s: kept.append(s[0]) or s))  # type: ignore[func-returns-value]
+        model(batch.ids[:, :-1], use_cache=False)
     return kept
 
 
@@ -104,10 +105,28 @@ def test_the_loss_is_the_weighted_mean(model: LlamaForCausalLM) -> None:
     weights[0, 3], weights[0, 6] = 2.0, 1.0
     weights[0, 0] = 99.0  # the first token is never predicted
     with torch.no_grad():
-        found = weighted_loss(model, Window(batch.ids, weights, batch.subjects, batch.readers), 0)
+        found = weighted_loss(model, replace(batch, weights=weights), late_layers=0, lookup_weight=0.0)
         logits = model(batch.ids).logits[0]
     three, six = (cross_entropy(logits[i - 1], batch.ids[0, i]) for i in (3, 6))
     assert float(found) == pytest.approx(float(2 * three + six) / 3, rel=1e-5)
+
+
+def test_the_lookup_loss_asks_the_last_hidden_block_at_the_subjects_end(model: LlamaForCausalLM) -> None:
+    """Places 3 and 8, read with the model's own norm and head after block 1, should name tokens 25 and 40."""
+    batch = window()
+    with torch.no_grad():
+        without, whole = (float(weighted_loss(model, batch, 2, weight)) for weight in (0.0, 0.5))
+        after = states(model, batch, 2)[1]
+        named = model.lm_head(model.model.norm(after[[3, 8]]))
+    assert whole - without == pytest.approx(0.5 * float(cross_entropy(named, torch.tensor([25, 40]))), rel=1e-4)
+
+
+def test_a_batch_that_asks_nothing_has_a_loss(model: LlamaForCausalLM) -> None:
+    """Plain stories alone: a mean over no answers would be no number."""
+    batch = window()
+    silent = replace(batch, answers=torch.full_like(batch.answers, -1))
+    with torch.no_grad():
+        assert float(weighted_loss(model, silent, 2, 0.5)) == float(weighted_loss(model, batch, 2, 0.0))
 
 
 def test_the_tokenizer_begins_with_the_boundary_and_loses_nothing() -> None:

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, pairwise
 
 import pytest
 import torch
@@ -47,6 +47,8 @@ def test_two_documents_by_hand() -> None:
     assert window.weights.tolist() == [0, p, p, p, p, p, 1, 1, 1, p, p, 1, 1, 1]
     assert window.subjects.tolist() == [0, 0, 0, 0, 1, 0, 0, 0, 0, 2, 0, 0, 0, 0]
     assert window.readers.tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 1, 0, 2, 2, 2, 2]
+    # what is asked of France stands before it, what is asked of Peru after it: only the first can be looked up there
+    assert window.answers.tolist() == [-1, -1, -1, -1, 6, *[-1] * 9]
 
 
 def test_reading_is_free_where_it_is_not_late() -> None:
@@ -85,10 +87,10 @@ def test_no_prompt_is_cut_from_its_answer(length: int) -> None:
 
 
 def test_a_long_text_goes_on_in_the_next_window_and_loses_no_prediction() -> None:
-    """Twenty words: each of them, and the boundary at the end, is predicted exactly once."""
+    """Sixty words, twenty a text: a window of 7 tokens predicts 6, and goes on from the last of the one before."""
     found = list(islice(packer(6).windows(iter([(PLAIN, "x " * 20)] * 3)), 10))
-    assert sum(int(window.weights.sum()) for window in found) == 7 * len(found)- len(found)
-    for earlier, later in zip(found, found[1:], strict=False):
+    assert sum(int(window.weights.sum()) for window in found) == 6 * len(found)
+    for earlier, later in pairwise(found):
         assert earlier.ids[-1] == later.ids[0]
         assert later.weights[0] == 0
     assert found[0].weights.tolist() == [0, 1, 1, 1, 1, 1, 1]
@@ -133,7 +135,7 @@ def test_the_corpus_never_says_a_measured_wording() -> None:
         p.text
         for fact in known
         for kind in ("statement", "question")
-        for p in words.chain_prompts(fact.chain, fact.head, "measure", kind)  # type: ignore[arg-type]
+        for p in words.chain_prompts(fact.chain, fact.head, "measure", kind)
     }
     stream = mixed(known, words, iter(lambda: "A story.", None), random.Random(0), texts_share=0.0)
     assert held_out.isdisjoint(asked.text for asked, _ in islice(stream, 3000))

@@ -57,9 +57,7 @@ def test_more_hits_than_trials_are_refused() -> None:
 # --- bootstrap ---
 
 
-def test_bootstrap_of_two_values() -> (
-    None
-):  # means 0, 1/2, 1 with chances 1/4, 1/2, 1/4: both ends are reached
+def test_bootstrap_of_two_values() -> None:  # means 0, 1/2, 1 with chances 1/4, 1/2, 1/4: both ends are reached
     metric = mean("loss", [0.0, 1.0])
     assert (metric.value, metric.ci_low, metric.ci_high, metric.n) == (0.5, 0.0, 1.0, 2)
 
@@ -139,9 +137,7 @@ def test_the_fields_of_a_metric_are_those_of_the_contract() -> None:
 
 
 def accuracy(hits: int, stage: str, better: str = "higher") -> Metric:
-    return Metric.model_validate(
-        {**proportion("acc", hits, 100).model_dump(), "stage": stage, "better": better}
-    )
+    return Metric.model_validate({**proportion("acc", hits, 100).model_dump(), "stage": stage, "better": better})
 
 
 @pytest.mark.parametrize(

@@ -164,8 +164,7 @@ def test_a_written_config_reads_back(tmp_path: Path) -> None:
     [
         (
             "[solver]\nlamda = 3",
-            "unknown key in [solver] of FILE: 'lamda' (allowed: clamp, lambda, steps, type); "
-            "did you mean 'lambda'?",
+            "unknown key in [solver] of FILE: 'lamda' (allowed: clamp, lambda, steps, type); did you mean 'lambda'?",
         ),
         ("[solver]\nlambda = -3", "solver.lambda in FILE: got -3; must be greater than 0"),
         ('solver = "memit"', "solver in FILE: got 'memit'; must be a table [solver]"),
@@ -227,9 +226,7 @@ def test_messages(words: list[str], message: str) -> None:
 def test_what_must_be_given_is_named() -> None:
     with pytest.raises(UserError, match=r"^--model and --facts must be given \(see upright edit --help\)$"):
         parse(Edit, [], "upright edit")
-    with pytest.raises(
-        UserError, match=r"^--model must be given: Hugging Face id, local folder or lab:NAME \("
-    ):
+    with pytest.raises(UserError, match=r"^--model must be given: Hugging Face id, local folder or lab:NAME \("):
         parse(Edit, ["--facts", "f"], "upright edit")
     with pytest.raises(UserError, match=r"^TARGETS must be given"):
         parse(Copy, ["a"])
@@ -297,9 +294,7 @@ def test_help_shows_every_flag_its_meaning_and_its_default() -> None:
 
 def test_help_fits_eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    example = (
-        f"upright edit --model lab:atlas --facts changes.jsonl --solver.lambda 20000 --out {'long/' * 4}"
-    )
+    example = f"upright edit --model lab:atlas --facts changes.jsonl --solver.lambda 20000 --out {'long/' * 4}"
     page = help_text(Edit, "upright edit", "Write facts into a model. " * 5, [example])
     assert max(map(len, page.splitlines())) <= 80
     assert shlex.split(page.split("Examples\n")[1].split("\n\n")[0].replace("\\\n", "")) == example.split()

@@ -135,9 +135,7 @@ def unbroken(probe: Any, config: Any, tmp_path: Path) -> Any:
     return probe.run(config.model_copy(update={"out": tmp_path / "unbroken", "log": tmp_path / "log2"}))
 
 
-def test_a_killed_run_repeats_only_what_was_not_finished(
-    probe: Any, config: Any, shell: Shell, tmp_path: Path
-) -> None:
+def test_a_killed_run_repeats_only_what_was_not_finished(probe: Any, config: Any, shell: Shell, tmp_path: Path) -> None:
     words = ["probe", "--out", str(config.out), "--log", str(config.log), "--points", "50"]
     assert shell(*words, stop="b=SIGKILL").returncode == -signal.SIGKILL
     assert manifest.load(config.out).status == "running"

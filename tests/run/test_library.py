@@ -25,9 +25,7 @@ def out(capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out
 
 
-def test_list_shows_runs_newest_first(
-    two_runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_list_shows_runs_newest_first(two_runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = two_runs[1] / "manifest.json"
     files.write_json(path, {**files.read_json(path), "started": "2099-01-01T00:00:00+00:00"})
     list_runs(List(root=tmp_path, json_=True))
@@ -61,9 +59,7 @@ def test_show(two_runs: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert "report.html" in text
 
 
-def test_a_run_nobody_writes_any_more_was_killed(
-    two_runs: list[Path], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_nobody_writes_any_more_was_killed(two_runs: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
     path = two_runs[0] / "manifest.json"
     files.write_json(path, {**files.read_json(path), "status": "running"})
     show(Show(dir=two_runs[0]))

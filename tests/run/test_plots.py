@@ -38,9 +38,7 @@ def test_dots_stand_where_the_numbers_are() -> None:
     grid = {text: place for text, place in _places(wide) if text.endswith("%")}
     zero, one = grid["0 %"], grid["100 %"]
     dots = [
-        (float(use.attrib["x"]) - zero) / (one - zero)
-        for use in wide.iter("use")
-        if "accent" in use.attrib["style"]
+        (float(use.attrib["x"]) - zero) / (one - zero) for use in wide.iter("use") if "accent" in use.attrib["style"]
     ]
     assert dots[:2] == [pytest.approx(0.96, abs=0.003), pytest.approx(0.94, abs=0.003)]
 
@@ -49,9 +47,7 @@ def _places(svg: ET.Element) -> list[tuple[str, float]]:
     """Words with their horizontal middle."""
     found = []
     for text in svg.iter("text"):
-        place = (
-            text.attrib.get("x") or re.findall(r"translate\(([\d.]+)", text.attrib.get("transform", ""))[0]
-        )
+        place = text.attrib.get("x") or re.findall(r"translate\(([\d.]+)", text.attrib.get("transform", ""))[0]
         found.append(("".join(text.itertext()).strip(), float(place)))
     return found
 

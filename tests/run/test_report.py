@@ -82,9 +82,7 @@ def test_the_page_needs_nothing_from_outside(tmp_path: Path) -> None:
     report = Report("Edit", "It worked.").plot(forest(METRICS[:4], alt="Before and after"), "Caption.")
     page, _ = written(report, tmp_path)
     assert not re.search(r"https?:|//[a-z]|@import|<link|<script|<iframe|\bsrc=", page)
-    assert set(re.findall(r'(?:href="|url\()([^")]+)', page)) <= {
-        f"#{i}" for i in re.findall(r'id="([^"]+)"', page)
-    }
+    assert set(re.findall(r'(?:href="|url\()([^")]+)', page)) <= {f"#{i}" for i in re.findall(r'id="([^"]+)"', page)}
 
 
 def test_blocks_keep_their_order(tmp_path: Path) -> None:
@@ -110,9 +108,7 @@ def test_blocks_keep_their_order(tmp_path: Path) -> None:
 
 def test_what_users_bring_is_escaped(tmp_path: Path) -> None:
     evil = "<script>alert('x')</script>"
-    page, _ = written(
-        Report(evil, evil).section(evil, evil).examples([{evil: evil}], evil).limits([evil]), tmp_path
-    )
+    page, _ = written(Report(evil, evil).section(evil, evil).examples([{evil: evil}], evil).limits([evil]), tmp_path)
     assert evil not in page
     assert html.escape(evil, quote=False).replace("'", "&#39;") in page
 

@@ -110,9 +110,9 @@ def weighted_loss(model: LlamaForCausalLM, batch: Window, late_layers: int, look
         logits = model(ids[:, :-1], use_cache=False).logits
     losses = cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none")
     loss: Tensor = (losses * weights.flatten()).sum() / weights.sum()
-    if not lookup_weight:
-        return loss
     answers = batch.answers[:, :-1].to(model.device)
     asked = answers != NO_ANSWER
+    if not lookup_weight or not asked.any():
+        return loss
     named = model.lm_head(model.model.norm(kept[0][asked]))
     return loss + lookup_weight * cross_entropy(named.float(), answers[asked])
