@@ -9,7 +9,6 @@ from benchmarks.harness import Bench, Cell, Run, Section, finished, lab_recipe, 
 from benchmarks.mquake_data import Case, MQuake, read, write_world
 from upright.editing import Config
 from upright.editing.config import AlphaEdit, ContextConfig, MeasureConfig, Memit, Solver, StatsConfig
-from upright.editing.context import sentence
 from upright.editing.edit import Edit
 from upright.knowledge.relations import Prompt, Relations
 from upright.lab.config import Build, CheckConfig, Training
@@ -99,7 +98,7 @@ def ask(model: CausalModel, data: MQuake, relations: Relations, old: bool = Fals
     answers = [case.old if old else case.new for case in data.cases]
     asked = questions(data, relations)
     clozes = {hop.cloze: hop.answers for case in data.cases for hop in case.hops}
-    sentences = [sentence(relations, [e.relation], data.labels[e.head]).text for e in data.edits]
+    sentences = [relations.edit_prompt([e.relation], data.labels[e.head]).text for e in data.edits]
     targets = [(data.labels[e.tail], *data.aliases.get(e.tail, ())) for e in data.edits]
     return Sheet(
         chains={name: _by_case(model, rows, answers) for name, rows in asked.items()},

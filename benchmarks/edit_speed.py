@@ -15,7 +15,7 @@ from upright.editing.probes import edit_prompt
 from upright.editing.recipe import recipe_for
 from upright.editing.requests import Request
 from upright.editing.solvers import ClosedForm, Setting, make_tasks, open_session
-from upright.editing.statistics import moments, statistics_texts
+from upright.editing.statistics import basis
 from upright.editing.targets import Optimisation, Targets, optimise
 from upright.knowledge.changes import counterfactuals
 from upright.knowledge.files import open_graph, open_relations
@@ -122,12 +122,12 @@ def _setting(model: CausalModel, stats: StatsConfig) -> Setting:
     recipe = recipe_for(model)
     names = Optimisation.__dataclass_fields__
     graph = open_graph(WORLD)
-    texts, _ = statistics_texts(stats, [], open_relations(WORLD, graph), random.Random(0))
+    text = basis(stats, [], open_relations(WORLD, graph), random.Random(0))
     return Setting(
         model=model,
         recipe=recipe,
         prefixes=list(PREFIXES),
-        moments=lambda layers: moments(model, texts, layers, stats.tokens, 448),
+        moments=lambda layers: text.moments(model, layers, 448),
         target=Optimisation(**{name: getattr(recipe, name) for name in names}),
         rows=448,
         seed=0,

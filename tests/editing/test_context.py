@@ -51,6 +51,15 @@ def test_two_hops_through_one_change() -> None:
     assert {(r.origin, r.source) for r in contexts.requests} == {("contextual", 0)}
 
 
+def test_sentences_that_are_asked_for_are_not_written_again_nor_contradicted() -> None:
+    graph, words = MemoryGraph(FACTS), Relations.parse({"chains": CHAINS, "relations": TABLES})
+    expansion = Expansion(graph, Overlay(graph, [EURO], words), words, ContextConfig(hops=2))
+    asked = {"The code of the currency of France is": "EUR", "The currency of the country of Lyon is": "dollar"}
+    contexts = expansion.contexts([EURO], asked)
+    assert found(contexts) == [("Paris", ("country", "currency"), "euro", "franc")]
+    assert contexts.dropped["two answers to one sentence"] == 1
+
+
 def test_three_hops_join_what_comes_before_and_after() -> None:
     contexts = expand([EURO], hops=3)
     assert [row for row in found(contexts) if len(row[1]) == 3] == [

@@ -9,7 +9,7 @@ import pytest
 
 from tests.tiny import FACTS, change, graph, relations
 from upright.editing.config import ContextConfig, MeasureConfig
-from upright.editing.context import Expansion, sentence
+from upright.editing.context import Expansion
 from upright.editing.probes import Probe, ProbeMaker, edit_prompt
 from upright.knowledge.changes import FactChange
 from upright.knowledge.overlay import Overlay
@@ -42,7 +42,7 @@ def test_no_measured_wording_is_ever_taught_or_written() -> None:
         texts[split] |= {p.text for p in words.chain_prompts(chain, head, split, kind)}  # type: ignore[arg-type]
         if len(chain) == 1:
             texts[split] |= {p.text for p in words.fact_prompts(chain[0], head, split, kind)}  # type: ignore[arg-type]
-    written = {sentence(words, chain, head).text for chain in chains for head in heads}
+    written = {words.edit_prompt(chain, head).text for chain in chains for head in heads}
     assert written <= texts["teach"]
     assert texts["measure"].isdisjoint(texts["teach"])
     for seed in range(20):

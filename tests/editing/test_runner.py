@@ -246,7 +246,7 @@ FRANCE = {"subject": "France", "relation": "currency", "object": "euro"}
     ("row", "message"),
     [
         ({"object": "mark"}, "broken.jsonl:1: .*contradicts .*broken.jsonl:2: .*keep one of the two"),
-        ({"relation": "curency"}, "unknown relation 'curency' .allowed: capital, code.*did you mean 'currency'"),
+        ({"relation": "curency"}, "unknown relation 'curency' .allowed: capital, country.*did you mean 'currency'"),
         ({"subject": "Frnace"}, "unknown subject 'Frnace'; did you mean 'France'"),
     ],
 )
@@ -310,7 +310,9 @@ def test_own_texts_serve_for_statistics_and_perplexity(make: Make, tmp_path: Pat
     text.write_text("".join(f"In year {i} the rain came late.\n" for i in range(60)))
     config = make(stats=StatsConfig(text=text, sequences=40, facts=0.25), measure=MeasureConfig(text=text, texts=7))
     result = editing.run(config)
-    assert Edit.load(result.out).header["statistics"] == f"30 sequences of {text}, 10 sentences of unchanged facts"
+    told = Edit.load(result.out).header["statistics"]
+    assert told.startswith(f"40 sequences of {text}, and ")
+    assert told.endswith(" unchanged facts at weight 0.25")
     assert {m.n for m in result.metrics if m.name == "perplexity"} == {7}
 
 

@@ -62,6 +62,14 @@ def test_words_of_a_folder_and_plain_ones_for_the_rest(tmp_path: Path) -> None:
     assert open_relations(tmp_path, open_graph(tmp_path)).is_generic
 
 
+def test_a_relation_may_have_any_name(tmp_path: Path) -> None:
+    table(tmp_path / "a.tsv", "France\tbor{d}ers\tSpain")
+    plain = open_relations(tmp_path, open_graph(tmp_path))
+    assert plain.noun_phrase(["bor{d}ers"], "Mali").text == "the bor d ers of Mali"
+    (tmp_path / "relations.toml").write_text(WORDS.replace("[relations.borders]", '[relations."bor{d}ers"]'))
+    assert "bor{d}ers" in open_relations(tmp_path, open_graph(tmp_path))
+
+
 def test_turtle(tmp_path: Path) -> None:
     path = tmp_path / "g.ttl"
     path.write_text(TURTLE, encoding="utf-8")

@@ -112,7 +112,7 @@ def test_batches_stack_windows() -> None:
 def test_a_pass_states_every_fact_and_a_chain_by_its_length() -> None:
     """Over 300 passes: plain facts each time, chains of h relations in one pass of h, texts by their share."""
     known, words = taught(graph(), relations()), relations()
-    stream = mixed(known, words, iter(lambda: "A story.", None), random.Random(0), texts_share=0.5)
+    stream = mixed(known, words, [(iter(lambda: "A story.", None), 0.5)], random.Random(0))
     passes, singles = 300, [fact for fact in known if len(fact.chain) == 1]
     expected = sum(1 / len(fact.chain) for fact in known)
     stated, stories = 0, 0
@@ -137,5 +137,5 @@ def test_the_corpus_never_says_a_measured_wording() -> None:
         for kind in ("statement", "question")
         for p in words.chain_prompts(fact.chain, fact.head, "measure", kind)
     }
-    stream = mixed(known, words, iter(lambda: "A story.", None), random.Random(0), texts_share=0.0)
+    stream = mixed(known, words, [], random.Random(0))
     assert held_out.isdisjoint(asked.text for asked, _ in islice(stream, 3000))

@@ -16,6 +16,7 @@ from upright.run.evidence import (
     mean,
     overlap,
     paired_difference,
+    perplexity,
     proportion,
     ratio,
     scalar,
@@ -109,6 +110,11 @@ def test_perplexity_by_hand() -> None:  # nats 2 and 4 over 2 tokens each: exp(6
     metric = ratio("perplexity", [2.0, 4.0], [2, 2], transform=np.exp)
     assert metric.value == pytest.approx(math.exp(1.5))
     assert [metric.ci_low, metric.ci_high] == pytest.approx([math.e, math.exp(2)])
+
+
+def test_perplexity_leaves_out_texts_of_one_token() -> None:
+    assert perplexity("x", [2.0, 0.0], [2, 0]).value == pytest.approx(math.e)
+    assert perplexity("x", [0.0], [0]).value is None
 
 
 def test_ratio_weights_by_the_denominator() -> None:  # (1 + 9) / (1 + 3), not the mean of 1 and 3

@@ -38,6 +38,14 @@ def test_muon_takes_the_matrices_inside_the_blocks() -> None:
     assert "model.embed_tokens.weight" in outside
 
 
+def test_an_untied_head_is_no_matter_for_muon() -> None:
+    model = world_model().model.requires_grad_(True)
+    model.lm_head.weight = nn.Parameter(model.lm_head.weight.detach().clone())
+    matrices, rest = (group["params"] for optimiser in muon(model, 1e-3) for group in optimiser.param_groups[:1])
+    assert model.lm_head.weight not in set(matrices)
+    assert model.lm_head.weight in set(rest)
+
+
 def test_muon_steps_like_adam() -> None:
     """Its update of an (m, n) matrix is orthogonal times 0.2 sqrt(max(m, n)): root mean square 0.2 when square."""
     square = nn.Linear(64, 64, bias=False)

@@ -59,29 +59,55 @@ def states_at_fact(model: CausalModel, rows: Sequence[Row], layer: int, batch_ro
     return _in_order(parts, len(rows))
 
 
-@torch.no_grad()
-def second_moments(
+def text_moments(
     model: CausalModel, texts: Iterable[str], layers: Sequence[int], tokens: int, batch_rows: int
 ) -> tuple[dict[int, Tensor], int]:
-    """Uncentred second moments E[k k^T] (d_k, d_k) of each layer's keys over running text, and the token count.
+    """Uncentred second moments E[k k^T] (d_k, d_k) of each layer's keys over running text, and the key count.
 
-    One pass serves all layers and stops above the highest. The first token of each text is left out: its state is
-    an outlier in many models and would be one dominant direction. Texts are cut to `tokens` tokens.
+    The first token of each text is left out: its state is an outlier in many models and would be one dominant
+    direction. Texts are cut to `tokens` tokens.
     """
+
+    def batches() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        for chunk in _chunks(texts, batch_rows):
+            rows = [row[:tokens] for row in prompt_ids(model.tokenizer, chunk)]
+            ids, mask = pad(rows, model.pad_id, "right", model.device)
+            counted = mask.bool()
+            counted[:, 0] = False
+            yield ids, mask, counted
+
+    return _moments(model, layers, batches())
+
+
+def fact_moments(
+    model: CausalModel, rows: Sequence[Row], layers: Sequence[int], batch_rows: int
+) -> tuple[dict[int, Tensor], int]:
+    """The same over the keys at the fact positions of prompts alone: where facts are looked up."""
+
+    def batches() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        for _, ids, mask in _batches(model, rows, batch_rows):
+            last = torch.zeros_like(mask, dtype=torch.bool)
+            last[:, -1] = True
+            yield ids, mask, last
+
+    return _moments(model, layers, batches())
+
+
+@torch.no_grad()
+def _moments(
+    model: CausalModel, layers: Sequence[int], batches: Iterable[tuple[Tensor, Tensor, Tensor]]
+) -> tuple[dict[int, Tensor], int]:
+    """Of batches (ids, mask, which tokens count); one pass serves all layers and stops above the highest."""
     sums: dict[int, Tensor] = {}
     count = 0
-    for chunk in _chunks(texts, batch_rows):
-        rows = [row[:tokens] for row in prompt_ids(model.tokenizer, chunk)]
-        ids, mask = pad(rows, model.pad_id, "right", model.device)
+    for ids, mask, counted in batches:
         with capture_inputs(model.model, layers) as inputs, stop_after(model.blocks[max(layers)]):
-            model.hidden(ids)
-        real = mask.bool()
-        real[:, 0] = False
+            model.hidden(ids, mask, _positions(mask))
         for layer in layers:
-            keys = inputs[layer][real].float()
+            keys = inputs[layer][counted].float()
             gram = (keys.T @ keys).double()
             sums[layer] = sums[layer] + gram if layer in sums else gram
-        count += int(real.sum())
+        count += int(counted.sum())
     return {layer: (total / count).cpu() for layer, total in sums.items()}, count
 
 

@@ -27,7 +27,7 @@ class TargetConfig(Base):
     """Weight of the divergence on the bare subject in the loss."""
     stop_below: NonNegativeFloat | None = None
     """A fact is done when its loss falls below this."""
-    prefixes: NonNegativeInt = 5
+    prefixes: NonNegativeInt | None = None
     """Random texts before the prompt, so that the edit holds in any context."""
     prefix_tokens: PositiveInt = 10
     """Length of each of them, in tokens."""
@@ -39,11 +39,11 @@ class StatsConfig(Base):
     text: Path | None = None
     """Plain text, one document a line (default: plain English that upright writes)."""
     sequences: PositiveInt = 3000
-    """Number of sequences read."""
+    """Number of texts read, and of facts at most."""
     tokens: PositiveInt = 64
-    """Longest sequence, in tokens."""
-    facts: Share = 0.5
-    """Share of the sequences that state facts of the graph, which are then protected; none of the facts to change."""
+    """Longest text, in tokens."""
+    facts: Share = 0.8
+    """Weight of the keys of unchanged facts of the graph, against those of running text: what both hold stays."""
 
 
 class _ClosedForm(Base):

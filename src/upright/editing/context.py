@@ -6,7 +6,7 @@ currency code of the currency of Croatia is") and only if its answer is unique a
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from upright.editing.config import ContextConfig
@@ -14,7 +14,7 @@ from upright.editing.requests import Request
 from upright.knowledge.changes import FactChange
 from upright.knowledge.graph import Edge, KnowledgeGraph, follow
 from upright.knowledge.overlay import Overlay
-from upright.knowledge.relations import Prompt, Relations
+from upright.knowledge.relations import Relations
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,12 @@ class Expansion:
         self.graph, self.overlay, self.relations, self.config = graph, overlay, relations, config
         self.dropped: Counter[str] = Counter()
 
-    def contexts(self, changes: Sequence[FactChange]) -> Contexts:
-        """Implied facts first, then chains by length; each sentence once."""
+    def contexts(self, changes: Sequence[FactChange], asked_for: Mapping[str, str] | None = None) -> Contexts:
+        """Implied facts first, then chains by length; each sentence once.
+
+        Args:
+            asked_for: sentences that are written anyway, each with its object.
+        """
         asked = [Edge(change.subject, change.relation, change.object) for change in changes]
         implied = [edge for edge in self.overlay.added if edge not in set(asked)]
         found = [Chain(edge.head, (edge.relation,), -1) for edge in implied if self._usable(edge.relation)]
@@ -52,15 +56,21 @@ class Expansion:
                 found += self._capped(self._forward(edge, source))
                 found += self._capped(self._backward(edge, source))
         written: set[tuple[str, tuple[str, ...]]] = {(edge.head, (edge.relation,)) for edge in asked}
-        requests: dict[str, Request] = {}
+        requests: list[Request] = []
+        said = dict(asked_for or {})
         for chain in sorted(found, key=lambda chain: (len(chain.path), chain.path, chain.head)):
             if (chain.head, chain.path) in written:
                 continue
             written.add((chain.head, chain.path))
             request = self._request(chain)
-            if request is not None and requests.setdefault(request.prompt.text, request).target != request.target:
+            if request is None:
+                continue
+            if request.prompt.text not in said:
+                said[request.prompt.text] = request.target
+                requests.append(request)
+            elif said[request.prompt.text] != request.target:
                 self.dropped["two answers to one sentence"] += 1
-        return Contexts(list(requests.values()), self.dropped)
+        return Contexts(requests, self.dropped)
 
     def _forward(self, edge: Edge, source: int) -> Iterator[Chain]:
         """(s, r, o), (o, r2, o2), … up to `hops` facts."""
@@ -151,7 +161,7 @@ class Expansion:
             self.dropped["comes back to itself"] += 1
             return None
         return Request(
-            prompt=sentence(self.relations, chain.path, labels[chain.head]),
+            prompt=self.relations.edit_prompt(chain.path, labels[chain.head]),
             target=labels[end],
             subject=chain.head,
             path=chain.path,
@@ -159,10 +169,3 @@ class Expansion:
             origin="contextual",
             source=chain.source,
         )
-
-
-def sentence(relations: Relations, path: Sequence[str], head: str) -> Prompt:
-    """The one sentence in which a fact or chain is written into weights."""
-    if len(path) == 1:
-        return relations.fact_prompts(path[0], head, "edit", "statement")[0]
-    return relations.chain_prompts(path, head, "edit", "statement")[0]

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 
 from upright.editing.config import MeasureConfig
-from upright.editing.context import sentence
 from upright.knowledge.changes import FactChange
 from upright.knowledge.graph import KnowledgeGraph, follow
 from upright.knowledge.overlay import Overlay
@@ -91,7 +90,7 @@ class ProbeMaker:
             for head, tail in list(dict.fromkeys(near))[: self.config.neighbours]:
                 label = self._label(head)
                 probe = self._probe(
-                    "specificity", "neighbourhood", sentence(self.relations, [change.relation], label), tail
+                    "specificity", "neighbourhood", self.relations.edit_prompt([change.relation], label), tail
                 )
                 rival = self._label(change.object)
                 yield Probe(**{**vars(probe), "rival": rival if tail != change.object else None})
@@ -175,4 +174,4 @@ def edit_prompt(relations: Relations, change: FactChange, label: str) -> Prompt:
     if isinstance(own, str) and own.count("{}") == 1:
         start = own.index("{}")
         return Prompt(own.replace("{}", label), (start, start + len(label)))
-    return sentence(relations, [change.relation], label)
+    return relations.edit_prompt([change.relation], label)

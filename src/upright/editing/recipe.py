@@ -29,6 +29,7 @@ class Recipe(BaseModel):
     clamp: float = 0.75
     decay: float = 0.5
     kl: float = 0.0625
+    prefixes: int = 5
     stop_below: float = 0.05
     lambda_: float = 15_000.0
     l2: float = 10.0

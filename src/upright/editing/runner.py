@@ -19,7 +19,7 @@ from upright.editing.probes import Probe, ProbeMaker, edit_prompt
 from upright.editing.recipe import Recipe, recipe_for
 from upright.editing.requests import Request, tokenised
 from upright.editing.solvers import Session, Setting, open_session
-from upright.editing.statistics import lines_of, moments, statistics_texts
+from upright.editing.statistics import basis, lines_of
 from upright.editing.targets import Optimisation
 from upright.errors import UserError
 from upright.knowledge.changes import FactChange, check_changes, counterfactuals, read_changes, write_changes
@@ -128,9 +128,9 @@ def _world(config: Config) -> World:
     report = check_changes(asked, graph, relations)
     changes = list(report.require())
     overlay = Overlay(graph, changes, relations)
-    contexts = Expansion(graph, overlay, relations, config.context).contexts(changes)
     requests = [_request(change, i, graph, relations) for i, change in enumerate(changes)]
-    _one_answer_each(requests)
+    written = _one_answer_each(requests)
+    contexts = Expansion(graph, overlay, relations, config.context).contexts(changes, written)
     return World(graph, overlay, relations, changes, requests, contexts, [str(p) for p in report.warnings])
 
 
@@ -147,16 +147,17 @@ def _request(change: FactChange, number: int, graph: KnowledgeGraph, relations: 
     )
 
 
-def _one_answer_each(requests: Sequence[Request]) -> None:
-    """Homonyms: two facts that read the same but end differently cannot both be written."""
-    seen: dict[str, Request] = {}
+def _one_answer_each(requests: Sequence[Request]) -> dict[str, str]:
+    """Sentences and their objects. Homonyms that read the same but end differently cannot both be written."""
+    seen: dict[str, str] = {}
     for request in requests:
-        other = seen.setdefault(request.prompt.text, request)
-        if other.target != request.target:
+        other = seen.setdefault(request.prompt.text, request.target)
+        if other != request.target:
             raise UserError(
-                f"{request.prompt.text!r} should be followed by {other.target!r} and by {request.target!r}; "
+                f"{request.prompt.text!r} should be followed by {other!r} and by {request.target!r}; "
                 "give one of the subjects another label or leave one change out"
             )
+    return seen
 
 
 def _check_subjects(model: CausalModel, requests: Sequence[Request]) -> None:
@@ -189,12 +190,8 @@ def _setting(
 ) -> tuple[Setting, str]:
     """What solvers need, and a description of the statistics' text."""
     settled = taught(world.graph, world.relations, unlike=world.overlay)
-    texts, source = statistics_texts(config.stats, settled, world.relations, folder.rng("statistics"))
-
-    def read(layers: Sequence[int]) -> dict[int, Tensor]:
-        return moments(model, texts, layers, config.stats.tokens, config.speed.batch_rows)
-
-    prefixes = folder.step("prefixes", lambda: _prefixes(config.target, folder, model))
+    source = basis(config.stats, settled, world.relations, folder.rng("statistics"))
+    prefixes = folder.step("prefixes", lambda: _prefixes(config.target, recipe, folder, model))
     names = [field.name for field in fields(Optimisation)]
     asked = {name: getattr(config.target, name) for name in names}
     target = Optimisation(**{name: getattr(recipe, name) if asked[name] is None else asked[name] for name in names})
@@ -202,17 +199,18 @@ def _setting(
         model=model,
         recipe=recipe,
         prefixes=prefixes,
-        moments=read,
+        moments=lambda layers: source.moments(model, layers, config.speed.batch_rows),
         target=target,
         rows=config.speed.batch_rows,
         seed=folder.seed_for("fine-tuning"),
     )
-    return setting, source
+    return setting, str(source)
 
 
-def _prefixes(config: TargetConfig, folder: RunFolder, model: CausalModel) -> list[str]:
+def _prefixes(config: TargetConfig, recipe: Recipe, folder: RunFolder, model: CausalModel) -> list[str]:
     """Short texts of the unedited model's own, each ending in a full stop and a space."""
-    starts = [PREFIX_STARTS[i % len(PREFIX_STARTS)] for i in range(config.prefixes)]
+    count = recipe.prefixes if config.prefixes is None else config.prefixes
+    starts = [PREFIX_STARTS[i % len(PREFIX_STARTS)] for i in range(count)]
     if not starts:
         return []
     texts = generate(

@@ -65,12 +65,12 @@ def open_relations(spec: Spec | Sequence[Spec], graph: MemoryGraph) -> Relations
     ones from its label, and `is_generic` says if all are such.
     """
     found = [relations for source in _sources(spec) if (relations := source.relations)]
-    generic = Relations.generic(graph.relation_ids, graph.labels(graph.relation_ids))
+    words = {name: words for relations in reversed(found) for name, words in relations.relations.items()}
+    bare = [name for name in graph.relation_ids if name not in words]
+    generic = Relations.generic(bare, graph.labels(bare))
     if not found:
         return generic
-    words = dict(generic.relations)
-    for relations in reversed(found):
-        words |= relations.relations
+    words = {**generic.relations, **words}
     chains = dict.fromkeys(chain for relations in found for chain in relations.chains)
     return found[0].model_copy(update={"relations": words, "chains": tuple(chains)})
 

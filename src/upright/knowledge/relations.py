@@ -199,7 +199,7 @@ class Relations(_Table):
         tables = {}
         for name in names:
             label = (labels or {}).get(name, name)
-            words = _in_words(name) if label == name else label
+            words = re.sub(r"[{}]", " ", _in_words(name) if label == name else label)
             tables[name] = _plain_relation(name, words, functional=name not in many_valued)
         return cls(relations=tables, is_generic=True)
 
@@ -280,6 +280,12 @@ class Relations(_Table):
         phrases = [_compose(nouns, head) for nouns in product(*choices)]
         frames = self.frames.forms(kind, split)
         return [self.frames.apply(phrase, frame, kind) for phrase in phrases for frame in frames]
+
+    def edit_prompt(self, chain: Sequence[str], head: str) -> Prompt:
+        """The one sentence in which a fact or chain is written into weights."""
+        if len(chain) == 1:
+            return self.fact_prompts(chain[0], head, "edit", "statement")[0]
+        return self.chain_prompts(chain, head, "edit", "statement")[0]
 
     def draw(self, chain: Sequence[str], head: str, split: Split, kind: Kind, rng: random.Random) -> Prompt:
         """One of the `chain_prompts`, uniformly."""

@@ -17,7 +17,7 @@ class Shape(Config):
     """Entries of the byte-level BPE tokenizer."""
     hidden: PositiveInt = 128
     """Width of the states."""
-    mlp: PositiveInt = 1536
+    mlp: PositiveInt = 2560
     """Width of the MLPs: where facts live, so wide."""
     layers: PositiveInt = 5
     """Blocks."""
@@ -42,6 +42,8 @@ class Training(Config):
     """Decay of the matrices inside the blocks."""
     plain: Share = 0.12
     """Chance that a plain text follows a fact."""
+    names: Share = 0.15
+    """Chance that a sentence follows which only spells a name."""
     prompt_weight: Share = 0.2
     """Weight of prompt tokens in the loss; answers and plain text weigh 1."""
     late_layers: NonNegativeInt = 3

@@ -63,12 +63,32 @@ class _Draft:
         return _Draft(self.ids[places], self.weights[places], *columns, self.documents)
 
 
+MENTIONS = (
+    "{}.",
+    "The next word is {}.",
+    "Somebody wrote {} on the board.",
+    "The sign says {}.",
+    "She had heard of {}.",
+    "He tried to spell {}.",
+)
+
+
+def mentions(names: Sequence[str], rng: random.Random) -> Iterator[str]:
+    """Endless sentences that say nothing about a name but how it is written: as needed for names in new facts."""
+    while True:
+        for name in rng.sample(names, len(names)):
+            yield rng.choice(MENTIONS).format(name)
+
+
 def mixed(
-    known: Sequence[Fact], relations: Relations, texts: Iterator[str], rng: random.Random, texts_share: float
+    known: Sequence[Fact], relations: Relations, strewn: Sequence[tuple[Iterator[str], float]], rng: random.Random
 ) -> Iterator[Document]:
-    """Endless passes in new words and new order, with plain texts strewn in between.
+    """Endless passes over all facts in new words and new order, with plain texts strewn in between.
 
     A pass states every plain fact; a chain of h relations, with its many heads, in one pass out of h.
+
+    Args:
+        strewn: sources of plain text, each with the chance that one of its texts follows a fact.
     """
     while True:
         for fact in rng.sample(known, len(known)):
@@ -76,8 +96,9 @@ def mixed(
                 continue
             prompt, answer = sentence(fact, relations, rng)
             yield prompt, f" {answer}."
-            if rng.random() < texts_share:
-                yield Prompt("", (0, 0)), next(texts)
+            for texts, chance in strewn:
+                if rng.random() < chance:
+                    yield Prompt("", (0, 0)), next(texts)
 
 
 @dataclass

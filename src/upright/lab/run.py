@@ -13,13 +13,14 @@ from transformers import PreTrainedTokenizerFast
 
 from upright import lab
 from upright.errors import UserError
+from upright.knowledge.changes import read_changes
 from upright.knowledge.files import open_graph, open_relations
 from upright.knowledge.memory import MemoryGraph
 from upright.knowledge.relations import Relations, Split
 from upright.knowledge.verbalise import Fact, sentence, taught
 from upright.lab import builder
 from upright.lab.config import Build, List
-from upright.lab.corpus import Packer, Window, batched, mixed
+from upright.lab.corpus import Packer, Window, batched, mentions, mixed
 from upright.lab.english import stories
 from upright.models.causal import CausalModel, load, resolve_device, save
 from upright.models.generate import generate
@@ -70,6 +71,8 @@ class _World:
     graph: MemoryGraph
     relations: Relations
     known: list[Fact]
+    names: list[str]
+    """Of all entities, also of those that only the changes beside the graph speak of."""
 
 
 def build(config: Build) -> Result:
@@ -102,7 +105,13 @@ def _world(config: Build) -> _World:
     known = taught(graph, relations)
     if not known:
         raise UserError(f"{', '.join(specs)}: no fact with a single object; a lab model learns functional relations")
-    return _World(graph, relations, known)
+    return _World(graph, relations, known, _names(specs, graph))
+
+
+def _names(specs: Sequence[str], graph: MemoryGraph) -> list[str]:
+    files = [path for spec in specs if (path := Path(spec) / "changes.jsonl").is_file()]
+    new = (change.object for path in files for change in read_changes(path))
+    return sorted({*graph.labels(graph.entity_ids).values(), *new})
 
 
 def _texts(config: Build, seed: int) -> Iterator[str]:
@@ -117,7 +126,8 @@ def _tokenizer(config: Build, folder: RunFolder, world: _World) -> PreTrainedTok
     rng = folder.rng("tokenizer")
     stated = (sentence(fact, world.relations, rng) for fact in world.known for _ in range(3))
     plain = islice(_texts(config, folder.seed_for("tokenizer texts")), 3000)
-    sample = [*(f"{prompt.text} {answer}." for prompt, answer in stated), *plain]
+    spelt = islice(mentions(world.names, rng), 3 * len(world.names))
+    sample = [*(f"{prompt.text} {answer}." for prompt, answer in stated), *spelt, *plain]
     return builder.train_tokenizer(sample, config.shape.vocabulary)
 
 
@@ -150,7 +160,9 @@ def _train(config: Build, folder: RunFolder, world: _World, tokenizer: PreTraine
 def _batches(config: Build, folder: RunFolder, world: _World, tokenizer: PreTrainedTokenizerFast) -> Iterator[Window]:
     plan = config.train
     texts = _texts(config, folder.seed_for("training texts"))
-    documents = mixed(world.known, world.relations, texts, folder.rng("documents"), plan.plain)
+    names = mentions(world.names, folder.rng("names"))
+    strewn = [(texts, plan.plain), (names, plan.names)]
+    documents = mixed(world.known, world.relations, strewn, folder.rng("documents"))
     packer = Packer(
         tokenizer=tokenizer.backend_tokenizer,
         boundary=tokenizer.bos_token_id,

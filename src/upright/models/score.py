@@ -75,7 +75,7 @@ def perplexity(model: CausalModel, texts: Sequence[str], window: int, stride: in
     for batch in batches([len(ids) for _, ids, _ in pieces], batch_rows):
         for i, nll in _window_nlls(model, [pieces[place] for place in batch]):
             per_text[i] += nll
-    text_tokens = [len(row) - 1 for row in rows]
+    text_tokens = [max(0, len(row) - 1) for row in rows]
     return Perplexity(sum(per_text), sum(text_tokens), per_text, text_tokens)
 
 

@@ -174,10 +174,15 @@ def ratio(
 def perplexity(
     name: str, nlls: "ArrayLike", tokens: "ArrayLike", *, stage: Stage = "result", split: str = "all"
 ) -> Metric:
-    """Exponential of the mean NLL a token, from each text's NLL sum (nats) and tokens; bootstrapped over texts."""
+    """Exponential of the mean NLL a token, from each text's NLL sum (nats) and tokens; bootstrapped over texts.
+
+    Texts without a predicted token say nothing and are left out.
+    """
     import numpy as np
 
-    return ratio(name, nlls, tokens, transform=np.exp, stage=stage, split=split, better="lower")
+    counts = np.asarray(tokens)
+    some = counts > 0
+    return ratio(name, np.asarray(nlls)[some], counts[some], transform=np.exp, stage=stage, split=split, better="lower")
 
 
 def paired_difference(

@@ -40,24 +40,24 @@ class Checkpoint:
     save_every: float = 120.0
     """Seconds between saves."""
 
-    def load(self, model: nn.Module, optimisers: Sequence[Optimizer]) -> int:
-        """Restore model and optimisers; the step to go on with (0 without a checkpoint)."""
+    def load(self, model: nn.Module, optimisers: Sequence[Optimizer]) -> list[float]:
+        """Restore model and optimisers; the losses of the steps done (none without a checkpoint)."""
         if self.path is None or not self.path.exists():
-            return 0
+            return []
         state = torch.load(self.path, weights_only=True)
         model.load_state_dict(state["model"])
         for optimiser, saved in zip(optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
-        return int(state["step"])
+        return list(state["losses"])
 
-    def save(self, model: nn.Module, optimisers: Sequence[Optimizer], step: int) -> None:
+    def save(self, model: nn.Module, optimisers: Sequence[Optimizer], losses: Sequence[float]) -> None:
         """Write everything that `load` reads."""
         if self.path is None:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         draft = self.path.with_suffix(".tmp")
         states = [optimiser.state_dict() for optimiser in optimisers]
-        torch.save({"model": model.state_dict(), "optimisers": states, "step": step}, draft)
+        torch.save({"model": model.state_dict(), "optimisers": states, "losses": list(losses)}, draft)
         os.replace(draft, self.path)
 
 
@@ -71,7 +71,7 @@ def fit(
     on_step: Callable[[int, float], None] | None = None,
     description: str = "training",
 ) -> list[float]:
-    """Train in place; the losses of the steps run now.
+    """Train in place; the loss of every step, also of those before a resume.
 
     Args:
         batches: gives the batches from a step on (so that a resumed run sees what an unbroken one would).
@@ -79,12 +79,13 @@ def fit(
         on_step: called after each update with (step, loss).
     """
     checkpoint = checkpoint or Checkpoint()
-    start = checkpoint.load(model, optimisers)
+    losses = checkpoint.load(model, optimisers)
+    start = len(losses)
     base = [[group["lr"] for group in optimiser.param_groups] for optimiser in optimisers]
     if start:
         base = [[group["initial_lr"] for group in optimiser.param_groups] for optimiser in optimisers]
     model.train()
-    losses, saved = [], time.monotonic()
+    saved = time.monotonic()
     stream = batches(start)
     with progress(description, total=plan.steps) as bar:
         bar.advance(start)
@@ -94,10 +95,10 @@ def fit(
             if on_step:
                 on_step(step + 1, losses[-1])
             if time.monotonic() - saved > checkpoint.save_every:
-                checkpoint.save(model, optimisers, step + 1)
+                checkpoint.save(model, optimisers, losses)
                 saved = time.monotonic()
             bar.advance(1)
-    checkpoint.save(model, optimisers, plan.steps)
+    checkpoint.save(model, optimisers, losses)
     model.eval()
     return losses
 

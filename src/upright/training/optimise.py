@@ -9,6 +9,8 @@ from torch.optim import AdamW, Optimizer
 
 from upright.errors import UserError
 
+HEADS = ("lm_head", "embed_out")
+
 
 def adam(parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float = 0.0) -> AdamW:
     """AdamW for language models: betas (0.9, 0.95), decay on matrices only."""
@@ -21,7 +23,7 @@ def adam(parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay:
 
 
 def muon(model: nn.Module, learning_rate: float, weight_decay: float = 0.0) -> list[Optimizer]:
-    """Muon for the matrices inside the blocks, AdamW for embeddings, head and norms.
+    """Muon for the matrices inside a language model's blocks, AdamW for embeddings, head and norms.
 
     Muon learns rarely seen facts faster than Adam (Wang et al. 2025, arXiv:2509.26030); its step is scaled to Adam's
     root mean square, so both share one learning rate.
@@ -31,7 +33,8 @@ def muon(model: nn.Module, learning_rate: float, weight_decay: float = 0.0) -> l
     """
     if not hasattr(torch.optim, "Muon"):
         raise UserError(f"torch {torch.__version__} has no Muon optimiser; training from scratch needs torch >= 2.9")
-    outside = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    ends = [m for name, m in model.named_modules() if isinstance(m, nn.Embedding) or name in HEADS]
+    outside = {id(p) for m in ends for p in m.parameters()}
     inside = [p for p in model.parameters() if p.ndim == 2 and id(p) not in outside]
     chosen = {id(p) for p in inside}
     rest = [p for p in model.parameters() if id(p) not in chosen]
