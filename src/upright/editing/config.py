@@ -39,11 +39,13 @@ class StatsConfig(Base):
     text: Path | None = None
     """Plain text, one document a line (default: plain English that upright writes)."""
     sequences: PositiveInt = 3000
-    """Number of texts read, and of facts at most."""
+    """Texts read."""
     tokens: PositiveInt = 64
     """Longest text, in tokens."""
     facts: Share = 0.8
-    """Weight of the keys of unchanged facts of the graph, against those of running text: what both hold stays."""
+    """Weight of the keys of unchanged facts of the graph, against those of running text."""
+    known: PositiveInt = 10_000
+    """Unchanged facts that are asked for, at most."""
 
 
 class _ClosedForm(Base):

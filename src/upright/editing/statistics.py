@@ -70,7 +70,7 @@ def basis(config: StatsConfig, settled: Sequence[Fact], relations: Relations, rn
     else:
         lines = lines_of(config.text, "stats.text")
         texts, source = random.Random(0).sample(lines, min(config.sequences, len(lines))), str(config.text)
-    chosen = rng.sample(settled, min(config.sequences, len(settled))) if config.facts else []
+    chosen = rng.sample(settled, min(config.known, len(settled))) if config.facts else []
     facts = [relations.edit_prompt(fact.chain, fact.head) for fact in chosen]
     return Basis(texts, facts, config.facts, config.tokens, source)
 

@@ -21,6 +21,8 @@ from upright.models.causal import CausalModel
 from upright.models.layouts import map_output
 from upright.run.progress import progress
 
+WORTH_A_PASS = 64  # rows
+
 
 @dataclass(frozen=True)
 class Optimisation:
@@ -91,11 +93,13 @@ def _lengths(task: Task) -> tuple[int, int]:
 
 
 def _chunks(order: Sequence[int], tasks: Sequence[Task], batch_rows: int) -> Iterator[list[int]]:
+    """Tasks of like length that fit one pass; few rows are rather padded than run alone."""
     chunk: list[int] = []
     rows = 0
     for i in order:
         size = len(tasks[i].rows) + 1
-        if chunk and rows + size > batch_rows:
+        longer = rows >= WORTH_A_PASS and _lengths(tasks[i])[0] > 1.5 * _lengths(tasks[chunk[0]])[0]
+        if chunk and (rows + size > batch_rows or longer):
             yield chunk
             chunk, rows = [], 0
         chunk.append(i)
@@ -118,8 +122,9 @@ class _Chunk:
         self.first_moment, self.second_moment = torch.zeros_like(self.h), torch.zeros_like(self.h)
         self.loss = self.h.new_full((n,), float("inf"))
         self.steps = torch.zeros(n, dtype=torch.long, device=device)
-        with torch.no_grad():
-            self.unchanged = self._anchor_logits(self.delta).log_softmax(-1)
+        if config.kl:
+            with torch.no_grad():
+                self.unchanged = self._anchor_logits(self.delta).log_softmax(-1)
 
     def run(self) -> Targets:
         for step in range(self.config.steps):
@@ -141,7 +146,8 @@ class _Chunk:
         rows = [row for task in tasks for row in task.rows]
         device = self.model.device
         self.fit = _Tail(self.model, rows, self.layer)
-        self.anchor = _Tail(self.model, [task.anchor for task in tasks], self.layer)
+        if self.config.kl:
+            self.anchor = _Tail(self.model, [task.anchor for task in tasks], self.layer)
         self.row_task = torch.tensor([i for i, task in enumerate(tasks) for _ in task.rows], device=device)
         starts = torch.tensor([len(task.rows) for task in tasks], device=device).cumsum(0)
         self.clean = starts - torch.tensor([len(task.rows) for task in tasks], device=device)
@@ -161,9 +167,10 @@ class _Chunk:
         states = self.fit.run(delta[self.row_task])[self.row_at, self.column]
         nll = cross_entropy(self.model.unembed(states).to(self.dtype), self.target, reduction="none")
         fit = nll.new_zeros(len(index)).index_add(0, self.row_task[self.row_at], nll * self.weight)
-        kl = kl_divergence(self._anchor_logits(delta), self.unchanged[index])
         decay = delta.norm(dim=1) / self.h[index].norm(dim=1) ** 2
-        loss: Tensor = fit + self.config.kl * kl + self.config.decay * decay
+        loss: Tensor = fit + self.config.decay * decay
+        if self.config.kl:
+            loss = loss + self.config.kl * kl_divergence(self._anchor_logits(delta), self.unchanged[index])
         return loss
 
     def _anchor_logits(self, delta: Tensor) -> Tensor:
