@@ -316,6 +316,12 @@ def test_own_texts_serve_for_statistics_and_perplexity(make: Make, tmp_path: Pat
     assert {m.n for m in result.metrics if m.name == "perplexity"} == {7}
 
 
+def test_nothing_is_measured_where_nothing_is_asked(make: Make) -> None:
+    result = editing.run(make(measure=MeasureConfig(texts=0, facts=0), context=ContextConfig(hops=0)))
+    assert {m.stage for m in result.metrics} == {"result"}
+    assert result.report.exists()
+
+
 def test_a_broken_recipe_beside_the_model(make: Make, base: Path, tmp_path: Path) -> None:
     shutil.copytree(base, tmp_path / "own")
     (tmp_path / "own" / "editing.json").write_text("{}")

@@ -44,7 +44,7 @@ def test_written_changes_are_read_back(tmp_path: Path) -> None:
     [
         ('{"subject": "a", ', "changes.jsonl:7: is not JSON"),
         ("[1]", "changes.jsonl:7: got a list; give an object"),
-        ({"subject": "a", "relation": "r"}, "changes.jsonl:7: object: got nothing; give a non-empty text"),
+        ({"subject": "a", "relation": "r"}, "changes.jsonl:7: 'object' is missing, got subject, relation; give {"),
         ({**GOOD, "object": 12}, "changes.jsonl:7: object: got 12; give"),
         ({**GOOD, "subject": " "}, "changes.jsonl:7: subject: got ' '; give"),
         ({**GOOD, "was": ["franc"]}, "changes.jsonl:7: was: got \\['franc'\\]; give"),

@@ -121,7 +121,7 @@ class MeasureConfig(Base):
     """How much is measured, before and after."""
 
     facts: NonNegativeInt = 200
-    """Edited facts that are tested, at most; 0 tests none."""
+    """Edited facts that are tested, at most; 0 asks nothing at all."""
     neighbours: PositiveInt = 5
     """Facts of other subjects tested per edit."""
     untouched: PositiveInt = 300
@@ -130,7 +130,7 @@ class MeasureConfig(Base):
     """Multi-hop questions, at most."""
     hops: PositiveInt = 3
     """Longest chain in a question."""
-    texts: PositiveInt = 100
+    texts: NonNegativeInt = 100
     """Plain texts for perplexity, and subjects for fluency."""
     text: Path | None = None
     """Plain text for perplexity, one document a line (default: plain English that upright writes)."""

@@ -95,8 +95,10 @@ def metrics(probes: Sequence[Probe], sheet: Sheet, before: Sheet, stage: Stage, 
         if wins:
             hits = sum(bool(win) for win in wins)
             found.append(proportion(f"{measure} (likelihood)", hits, len(wins), stage=stage, split=split(part)))
-    found.append(perplexity_metric("perplexity", sheet.nll, sheet.tokens, stage=stage, split=split("plain text")))
-    found.append(mean("fluency", sheet.entropies, stage=stage, split=split("about subjects"), unit="bits x 100"))
+    if sheet.nll:
+        found.append(perplexity_metric("perplexity", sheet.nll, sheet.tokens, stage=stage, split=split("plain text")))
+    if sheet.entropies:
+        found.append(mean("fluency", sheet.entropies, stage=stage, split=split("about subjects"), unit="bits x 100"))
     return found
 
 

@@ -78,8 +78,10 @@ def _read_row(line: str, where: str) -> FactChange:
         return FactChange(**fields, meta=row, where=where)
     except ValidationError as error:
         first = error.errors()[0]
-        got = "nothing" if first["type"] == "missing" else repr(first["input"])
-        raise UserError(f"{where}: {first['loc'][0]}: got {got}; give a non-empty text") from None
+        if first["type"] == "missing":
+            found = ", ".join([*fields, *row]) or "nothing"
+            raise UserError(f"{where}: {first['loc'][0]!r} is missing, got {found}; give {_SHAPE}") from None
+        raise UserError(f"{where}: {first['loc'][0]}: got {first['input']!r}; give a non-empty text") from None
 
 
 def write_changes(path: Path | str, changes: Iterable[FactChange]) -> None:
