@@ -108,12 +108,21 @@ def test_the_same_seed_gives_the_same_bytes(make: Make, solver: Any) -> None:
 
 def test_the_order_of_facts_in_a_batch_is_round_off(make: Make, tmp_path: Path) -> None:
     turned = write_changes(tmp_path / "turned.jsonl", EURO[::-1])
-    context = ContextConfig(hops=0)
-    first, second = (
-        editing.run(make(out, context=context, **more)) for out, more in {"a": {}, "b": {"facts": turned}}.items()
-    )
+    once = {"context": ContextConfig(hops=0), "solver": Memit(lambda_=0.1, retries=0)}
+    first, second = (editing.run(make(out, **once, **more)) for out, more in {"a": {}, "b": {"facts": turned}}.items())
     for layer, update in first.edit.updates.items():
         assert_close(second.edit.updates[layer].matrix(), update.matrix(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+def test_what_is_not_said_is_solved_again(make: Make, retries: int) -> None:
+    """A single evaluation of the loss moves no vector, so nothing is ever said, and every try takes every fact."""
+    result = editing.run(
+        make(solver=Memit(retries=retries), target=TargetConfig(steps=1, prefixes=0), context=ContextConfig(hops=0))
+    )
+    (again,) = [m.value for m in result.metrics if m.name == "solved again"]
+    assert again == retries * len(EURO)
+    assert len(result.edit.ledger) == len(EURO)
 
 
 def test_ablations_are_different_runs_of_one_command(make: Make) -> None:

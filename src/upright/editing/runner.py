@@ -1,24 +1,20 @@
 """Wiring of `upright edit`: read, check, measure, write, measure again, report."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import partial
 from itertools import islice
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from upright.editing import present, stack
-from upright.editing.config import Apply, Config, ContextConfig, TargetConfig, Undo
+from upright.editing.config import Apply, Config, TargetConfig, Undo
 from upright.editing.context import Contexts, Expansion
 from upright.editing.edit import Edit
 from upright.editing.measure import Sheet, known_before, metrics, observe
 from upright.editing.probes import Probe, ProbeMaker, edit_prompt
 from upright.editing.recipe import Recipe, recipe_for
 from upright.editing.requests import Request, tokenised
-from upright.editing.solvers import Session, Setting, open_session
+from upright.editing.rounds import Writer, rounds
+from upright.editing.solvers import Setting, open_session
 from upright.editing.statistics import basis, lines_of
 from upright.editing.targets import Optimisation
 from upright.errors import UserError
@@ -94,11 +90,12 @@ def _run(config: Config, folder: RunFolder, world: World, model: CausalModel) ->
     sheets = {"before": watch("before")}
     setting, source = _setting(config, folder, world, model, recipe)
     session = open_session(config, setting)
-    clock: dict[str, float] = {}
-    for name, batch in _rounds(config.context, world):
-        clock[name] = _write_round(config, folder, session, name, batch)
+    writer = Writer(config, folder, session, model)
+    for name, batch in rounds(config.context, world.requests, world.contexts.requests):
+        writer.write(name, batch)
         sheets[name] = watch(name)
-    return _finish(config, folder, world, Outcome(session.edit, model, probes, sheets, clock, recipe, source))
+    outcome = Outcome(session.edit, model, probes, sheets, writer.seconds, writer.again, recipe, source)
+    return _finish(config, folder, world, outcome)
 
 
 @dataclass(frozen=True)
@@ -110,6 +107,7 @@ class Outcome:
     probes: list[Probe]
     sheets: dict[str, Sheet]
     clock: dict[str, float]
+    again: int
     recipe: Recipe
     stats_source: str
 
@@ -227,40 +225,6 @@ def _prefixes(config: TargetConfig, recipe: Recipe, folder: RunFolder, model: Ca
     ]
 
 
-def _rounds(config: ContextConfig, world: World) -> list[tuple[str, list[Request]]]:
-    """What is written when: the facts first, then their context."""
-    contextual = world.contexts.requests if config.hops else []
-    if not contextual:
-        return [("facts", world.requests)]
-    if config.rounds == "together":
-        return [("facts-and-context", [*world.requests, *contextual])]
-    if config.rounds == "after":
-        return [("facts", world.requests), ("context", contextual)]
-    lengths = sorted({len(request.path) for request in contextual})
-    per_hop = [(f"context-{n}", [r for r in contextual if len(r.path) == n]) for n in lengths]
-    return [("facts", world.requests), *per_hop]
-
-
-def _write_round(config: Config, folder: RunFolder, session: Session, name: str, requests: Sequence[Request]) -> float:
-    """Write one round in batches; seconds of the work, whenever it was done."""
-    if not config.context.memory:
-        session.forget()
-    seconds = 0.0
-    for start in range(0, len(requests), config.batch):
-        batch = requests[start : start + config.batch]
-        solution = folder.step(f"write-{name}-{start}", partial(_timed, partial(session.solve, batch)))
-        session.accept(batch, solution)
-        seconds += float(solution["seconds"])
-    session.edit.ledger.extend(present.ledger_row(request, name) for request in requests)
-    return seconds
-
-
-def _timed(solve: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    begin = time.monotonic()
-    solution = solve()
-    return {**solution, "seconds": torch.tensor(time.monotonic() - begin)}
-
-
 def _finish(config: Config, folder: RunFolder, world: World, outcome: Outcome) -> Result:
     edit, model = outcome.edit, outcome.model
     edit.header |= present.header(config, world, outcome)
@@ -286,6 +250,7 @@ def _metrics(config: Config, world: World, outcome: Outcome) -> list[Metric]:
     found += [
         scalar("facts asked", len(world.requests)),
         scalar("contextual edits", written - len(world.requests)),
+        scalar("solved again", outcome.again),
         scalar("writing time", seconds, unit="s", better="lower"),
         scalar("edits per second", written / seconds if seconds else None, better="higher"),
     ]

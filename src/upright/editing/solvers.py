@@ -35,6 +35,8 @@ class Session(Protocol):
     """An edit that grows batch by batch."""
 
     edit: Edit
+    retries: int
+    """Times that a round is followed by another solve of what the model does not yet say."""
 
     def solve(self, requests: Sequence[Request]) -> dict[str, Tensor]:
         """What to write for these requests, on top of what was written before; `accept` writes it.
@@ -84,6 +86,7 @@ class ClosedForm:
         default = recipe.layers[-1:] if isinstance(solver, Emmet) else recipe.layers
         self.layers = sorted(solver.layers or default)
         self.solver = solver
+        self.retries = solver.retries
         self._ridges: dict[int, Ridge] | None = None
         for layer in self.layers:
             edit.update(setting.model, layer)
@@ -174,6 +177,8 @@ def _task(setting: Setting, members: list[Request]) -> Task:
 
 class FinetuneSession:
     """LocFT-BF: Adam on one down projection, breadth first; later rounds replay all earlier requests."""
+
+    retries = 0  # it trains until all is said, or for as many epochs as it may
 
     def __init__(self, setting: Setting, solver: Finetune, edit: Edit) -> None:
         self.setting, self.solver, self.edit = setting, solver, edit
