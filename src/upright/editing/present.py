@@ -38,6 +38,7 @@ def ledger_row(request: Request, round_name: str) -> dict[str, Any]:
         "origin": request.origin,
         "source": request.source,
         "round": round_name,
+        "solves": 0,
     }
 
 

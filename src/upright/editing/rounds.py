@@ -44,35 +44,36 @@ class Writer:
     written: list[Request] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     """Of work by round, whenever it was done."""
-    again: int = 0
-    """Requests solved more than once, counted each time."""
 
     def write(self, name: str, requests: Sequence[Request]) -> None:
-        """One round, in batches; then everything written so far that the model does not say, a few times over."""
+        """One round: solve what the model does not say of it, then, a few times over, of all rounds so far.
+
+        The ledger gets a row for each request; `solves` is 0 where the model said it already.
+        """
+        ledger = self.session.edit.ledger
         if not self.config.context.memory:
             self.session.forget()
+        first = len(self.written)
         self.written += requests
+        ledger += [present.ledger_row(request, name) for request in requests]
         self.seconds[name] = 0.0
-        self._solve(name, "write", requests)
-        for attempt in range(self.session.retries):
-            missing = self._step(name, f"check-{name}-{attempt}", self._missing)["missing"]
-            if not len(missing):
-                break
-            self._solve(name, f"again-{attempt}", [self.written[i] for i in missing.tolist()])
-            self.again += len(missing)
-        self.session.edit.ledger.extend(present.ledger_row(request, name) for request in requests)
+        for attempt in range(1 + self.session.retries):
+            check = partial(self._missing, 0 if attempt else first)
+            missing = self._step(name, f"check-{name}-{attempt}", check)["missing"].tolist()
+            for start in range(0, len(missing), self.config.batch):
+                places = missing[start : start + self.config.batch]
+                batch = [self.written[i] for i in places]
+                solution = self._step(name, f"write-{name}-{attempt}-{start}", partial(self.session.solve, batch))
+                self.session.accept(batch, solution)
+                for i in places:
+                    ledger[i]["solves"] += 1
 
-    def _solve(self, name: str, job: str, requests: Sequence[Request]) -> None:
-        for start in range(0, len(requests), self.config.batch):
-            batch = requests[start : start + self.config.batch]
-            solution = self._step(name, f"{job}-{name}-{start}", partial(self.session.solve, batch))
-            self.session.accept(batch, solution)
-
-    def _missing(self) -> dict[str, Tensor]:
-        """Places in `written` of what the model does not say after the very sentence that was written."""
-        prompts = [request.prompt.text for request in self.written]
+    def _missing(self, first: int) -> dict[str, Tensor]:
+        """Places in `written`, from `first` on, of what the model does not say after the very sentence written."""
+        asked = self.written[first:]
+        prompts = [request.prompt.text for request in asked]
         said = generate(self.model, prompts, max_new_tokens=16, batch_rows=self.config.speed.batch_rows)
-        pairs = enumerate(zip(said, self.written, strict=True))
+        pairs = enumerate(zip(said, asked, strict=True), first)
         return {"missing": torch.tensor([i for i, (text, r) in pairs if not matches(text, [r.target])])}
 
     def _step(self, name: str, step: str, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -94,7 +94,7 @@ def _run(config: Config, folder: RunFolder, world: World, model: CausalModel) ->
     for name, batch in rounds(config.context, world.requests, world.contexts.requests):
         writer.write(name, batch)
         sheets[name] = watch(name)
-    outcome = Outcome(session.edit, model, probes, sheets, writer.seconds, writer.again, recipe, source)
+    outcome = Outcome(session.edit, model, probes, sheets, writer.seconds, recipe, source)
     return _finish(config, folder, world, outcome)
 
 
@@ -107,7 +107,6 @@ class Outcome:
     probes: list[Probe]
     sheets: dict[str, Sheet]
     clock: dict[str, float]
-    again: int
     recipe: Recipe
     stats_source: str
 
@@ -250,7 +249,7 @@ def _metrics(config: Config, world: World, outcome: Outcome) -> list[Metric]:
     found += [
         scalar("facts asked", len(world.requests)),
         scalar("contextual edits", written - len(world.requests)),
-        scalar("solved again", outcome.again),
+        scalar("solves", sum(row["solves"] for row in outcome.edit.ledger)),
         scalar("writing time", seconds, unit="s", better="lower"),
         scalar("edits per second", written / seconds if seconds else None, better="higher"),
     ]

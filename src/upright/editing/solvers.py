@@ -183,26 +183,26 @@ class FinetuneSession:
     def __init__(self, setting: Setting, solver: Finetune, edit: Edit) -> None:
         self.setting, self.solver, self.edit = setting, solver, edit
         self.layer = setting.recipe.finetune_layer if solver.layer is None else solver.layer
-        self._rows: list[Row] = []
+        self._rows: dict[Request, Row] = {}
         edit.update(setting.model, self.layer)
 
     def solve(self, requests: Sequence[Request]) -> dict[str, Tensor]:
         module = self.setting.model.down(self.layer)
-        losses = self._train(module, [*self._rows, *self._tokenised(requests)])
+        losses = self._train(module, list({**self._rows, **self._tokenised(requests)}.values()))
         change = weight_out_in(module).detach().float() - self.edit.base(self.setting.model, self.layer).float()
         return {"loss": torch.tensor(losses), "steps": torch.tensor([len(losses)]), f"{self.layer}.dense": change}
 
     def accept(self, requests: Sequence[Request], solution: dict[str, Tensor]) -> None:
-        self._rows += self._tokenised(requests)
+        self._rows |= self._tokenised(requests)
         self.edit.update(self.setting.model, self.layer).set_dense(solution[f"{self.layer}.dense"])
         self.edit.apply(self.setting.model)
 
     def forget(self) -> None:
-        self._rows = []
+        self._rows = {}
 
-    def _tokenised(self, requests: Sequence[Request]) -> list[Row]:
+    def _tokenised(self, requests: Sequence[Request]) -> dict[Request, Row]:
         setting = self.setting
-        return [tokenised(setting.model, request.prompt, request.target + setting.ending) for request in requests]
+        return {one: tokenised(setting.model, one.prompt, one.target + setting.ending) for one in requests}
 
     def _train(self, module: torch.nn.Module, rows: list[Row]) -> list[float]:
         """Epoch losses; the module's weight is trained in place."""
