@@ -24,7 +24,7 @@ def headline(found: Iterable[Metric]) -> list[Metric]:
 
 
 def _whole(metric: Metric) -> bool:
-    return metric.name != "multi-hop (exact)" or metric.split == "all"
+    return metric.name not in ("multi-hop (exact)", "writing time") or metric.split == "all"
 
 
 def ledger_row(request: Request, round_name: str) -> dict[str, Any]:

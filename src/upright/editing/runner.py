@@ -250,6 +250,7 @@ def _metrics(config: Config, world: World, outcome: Outcome) -> list[Metric]:
         scalar("facts asked", len(world.requests)),
         scalar("contextual edits", written - len(world.requests)),
         scalar("solves", sum(row["solves"] for row in outcome.edit.ledger)),
+        *(scalar("writing time", part, split=name, unit="s") for name, part in outcome.clock.items()),
         scalar("writing time", seconds, unit="s", better="lower"),
         scalar("edits per second", written / seconds if seconds else None, better="higher"),
     ]
