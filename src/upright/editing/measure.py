@@ -123,7 +123,6 @@ def grouped(probes: Sequence[Probe], before: Sheet) -> dict[tuple[str, str], lis
     for i, probe in enumerate(probes):
         if probe.measure in ("multi-hop", "paraphrase"):
             groups[probe.measure, "all"].append(i)
-    for i, probe in enumerate(probes):
         groups[probe.measure, probe.split].append(i)
     for i in groups.get(("multi-hop", "all"), []):
         groups["multi-hop", "chain written" if probes[i].written else "chain not written"].append(i)
