@@ -145,8 +145,10 @@ def test_two_equal_keys_are_written_as_their_mean() -> None:
 
 def test_the_average_key_weighs_two_groups() -> None:
     """Clean key 0, five prefixed keys 1: half, where a flat mean would give 5/6."""
-    assert_close(average_key(torch.zeros(1, 3), torch.ones(1, 5, 3)), torch.full((1, 3), 0.5))
-    assert_close(average_key(torch.ones(2, 3), torch.zeros(2, 0, 3)), torch.ones(2, 3))
+    none = torch.zeros(0, 3)
+    assert_close(average_key(torch.zeros(3), torch.ones(5, 3), none), torch.full((3,), 0.5))
+    assert_close(average_key(torch.ones(3), none, none), torch.ones(3))
+    assert_close(average_key(torch.zeros(3), torch.ones(5, 3), torch.ones(3, 3)), torch.full((3,), 3.5 / 4))
 
 
 def test_shrinking_keeps_the_trace_and_lifts_the_floor() -> None:

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from tests.models.conftest import byte_level_bpe
-from tests.tiny import exact_model, prompt
-from upright.editing.requests import Request, Row, padded, tokenised
+from tests.tiny import exact_model, prompt, relations
+from upright.editing.requests import Request, Row, other_wordings, padded, tokenised
 from upright.errors import UserError
-from upright.knowledge.relations import Prompt
+from upright.knowledge.relations import Kind, Prompt
 from upright.models.causal import CausalModel
 
 
@@ -77,3 +77,16 @@ def test_padding_by_hand() -> None:
     assert batch.mask.tolist() == [[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]]
     assert batch.positions.tolist() == [[0, 0, 0, 1, 2], [0, 1, 2, 3, 4]]
     assert batch.split == 3
+
+
+def test_other_wordings_ask_before_the_subject_and_are_never_measured() -> None:
+    words = relations()
+    request = Request(words.edit_prompt(["country", "currency"], "Lyon"), "euro", "Lyon", ("country", "currency"))
+    found = other_wordings(words, request, 4)
+    assert found == other_wordings(words, request, 4)
+    assert len({prompt.text for prompt in found} | {request.prompt.text}) == 5
+    assert all(prompt.subject == "Lyon" and prompt.subject_span[0] > 0 for prompt in found)
+    kinds: tuple[Kind, ...] = ("statement", "question")
+    held_out = {p.text for kind in kinds for p in words.chain_prompts(request.path, "Lyon", "measure", kind)}
+    assert held_out.isdisjoint(prompt.text for prompt in found)
+    assert other_wordings(words, request, 0) == []

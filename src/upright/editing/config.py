@@ -31,6 +31,8 @@ class TargetConfig(Base):
     """Random texts before the prompt, so that the edit holds in any context."""
     prefix_tokens: PositiveInt = 10
     """Length of each of them, in tokens."""
+    wordings: NonNegativeInt | None = None
+    """Other sentences that ask the same, so that the edit holds in other words; never those that measure."""
 
 
 class StatsConfig(Base):

@@ -101,11 +101,13 @@ def alphaedit_ridge(moment: Tensor, l2: float, kept_energy: float) -> Ridge:
     return Ridge(l2 * torch.eye(free.shape[1], dtype=torch.float64, device=free.device), basis=free)
 
 
-def average_key(clean: Tensor, prefixed: Tensor) -> Tensor:
-    """Half the clean key, half the mean of the prefixed ones (MEMIT's two groups): (n, k), (n, p, k) -> (n, k)."""
-    if prefixed.shape[1] == 0:
-        return clean
-    return (clean + prefixed.mean(1)) / 2
+def average_key(clean: Tensor, prefixed: Tensor, reworded: Tensor) -> Tensor:
+    """One key (k,) for a sentence, from those of its prefixed (p, k) and other wordings (w, k).
+
+    Half the clean key, half the mean of the prefixed ones (MEMIT's two groups); that counts as one wording.
+    """
+    sentence = clean if not len(prefixed) else (clean + prefixed.mean(0)) / 2
+    return torch.cat([sentence[None], reworded]).mean(0)
 
 
 def project(delta: Tensor, limit: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ class Recipe(BaseModel):
     decay: float = 0.5
     kl: float = 0.0625
     prefixes: int = 5
+    wordings: int = 0
     stop_below: float = 0.05
     lambda_: float = 15_000.0
     l2: float = 10.0

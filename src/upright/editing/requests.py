@@ -4,6 +4,7 @@ The fact position is the last token of the subject in the whole formatted text; 
 because tokens may merge with their neighbours.
 """
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -12,7 +13,8 @@ import torch
 from torch import Tensor
 
 from upright.errors import UserError
-from upright.knowledge.relations import Prompt
+from upright.knowledge.relations import Prompt, Relations
+from upright.knowledge.verbalise import Fact, sentence
 from upright.models.causal import CausalModel, prompt_and_target, prompt_ids_and_offsets
 
 Origin = Literal["asked", "contextual"]
@@ -38,6 +40,21 @@ class Request:
     def key_text(self) -> str:
         """All that the fact position can see: requests that share it share one key."""
         return self.prompt.text[: self.prompt.subject_span[1]]
+
+
+def other_wordings(relations: Relations, request: Request, count: int) -> list[Prompt]:
+    """Up to `count` other sentences in which the subject comes last and all before it says what is asked.
+
+    Of the forms that teach, drawn by the sentence itself: the same in every run and batch.
+    """
+    rng = random.Random(request.prompt.text)
+    fact = Fact(request.path, request.prompt.subject, request.target)
+    found: dict[str, Prompt] = {}
+    for _ in range(8 * count):
+        prompt, _ = sentence(fact, relations, rng)
+        if len(found) < count and prompt.subject_span[0] > 0 and prompt.text != request.prompt.text:
+            found.setdefault(prompt.text, prompt)
+    return list(found.values())
 
 
 @dataclass(frozen=True)

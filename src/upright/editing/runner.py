@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from upright.editing import present, stack
 from upright.editing.config import Apply, Config, TargetConfig, Undo
@@ -12,7 +14,7 @@ from upright.editing.edit import Edit
 from upright.editing.measure import Sheet, known_before, metrics, observe
 from upright.editing.probes import Probe, ProbeMaker, edit_prompt
 from upright.editing.recipe import Recipe, recipe_for
-from upright.editing.requests import Request, tokenised
+from upright.editing.requests import Request, other_wordings, tokenised
 from upright.editing.rounds import Writer, rounds
 from upright.editing.solvers import Setting, open_session
 from upright.editing.statistics import basis, lines_of
@@ -30,6 +32,7 @@ from upright.models.generate import generate
 from upright.run.evidence import Metric, scalar
 from upright.run.folder import RunFolder, RunResult, open_run
 
+T = TypeVar("T")
 PREFIX_STARTS = ("The", "Therefore", "Because", "I", "You")
 PATCH, MODEL, CHANGES = "patch.safetensors", "model", "changes.jsonl"
 
@@ -190,8 +193,7 @@ def _setting(
     source = basis(config.stats, settled, world.relations, folder.rng("statistics"))
     prefixes = folder.step("prefixes", lambda: _prefixes(config.target, recipe, folder, model))
     names = [field.name for field in fields(Optimisation)]
-    asked = {name: getattr(config.target, name) for name in names}
-    target = Optimisation(**{name: getattr(recipe, name) if asked[name] is None else asked[name] for name in names})
+    target = Optimisation(**{name: _or(getattr(config.target, name), getattr(recipe, name)) for name in names})
     setting = Setting(
         model=model,
         recipe=recipe,
@@ -200,13 +202,18 @@ def _setting(
         target=target,
         rows=config.speed.batch_rows,
         seed=folder.seed_for("fine-tuning"),
+        wordings=partial(other_wordings, world.relations, count=_or(config.target.wordings, recipe.wordings)),
     )
     return setting, str(source)
 
 
+def _or(asked: T | None, usual: T) -> T:
+    return usual if asked is None else asked
+
+
 def _prefixes(config: TargetConfig, recipe: Recipe, folder: RunFolder, model: CausalModel) -> list[str]:
     """Short texts of the unedited model's own, each ending in a full stop and a space."""
-    count = recipe.prefixes if config.prefixes is None else config.prefixes
+    count = _or(config.prefixes, recipe.prefixes)
     starts = [PREFIX_STARTS[i % len(PREFIX_STARTS)] for i in range(count)]
     if not starts:
         return []

@@ -65,6 +65,8 @@ class Setting:
     target: Optimisation
     rows: int
     seed: int
+    wordings: Callable[[Request], list[Prompt]] = lambda request: []
+    """Other sentences that should be followed by the same object."""
     ending: str = "."
     """Written after each object, so that the model learns where it ends."""
 
@@ -135,11 +137,11 @@ class ClosedForm:
 
     def _keys(self, tasks: Sequence[Task], layer: int) -> Tensor:
         """Averaged keys (d_k, n) on the current weights."""
-        per_task = 1 + len(self.setting.prefixes)
-        rows = [row for task in tasks for row in task.rows[:per_task]]
+        rows = [row for task in tasks for row in task.keyed]
         keys = keys_at_fact(self.setting.model, rows, layer, self.setting.rows)
-        grouped = keys.view(len(tasks), per_task, -1)
-        return average_key(grouped[:, 0], grouped[:, 1:]).T
+        prefixes = len(self.setting.prefixes)
+        grouped = keys.split([len(task.keyed) for task in tasks])
+        return torch.stack([average_key(own[0], own[1 : 1 + prefixes], own[1 + prefixes :]) for own in grouped], dim=1)
 
 
 def _ridges(solver: Memit | AlphaEdit | Emmet, recipe: Recipe, moments: dict[int, Tensor]) -> dict[int, Ridge]:
@@ -164,15 +166,18 @@ def make_tasks(setting: Setting, requests: Sequence[Request]) -> list[Task]:
 
 
 def _task(setting: Setting, members: list[Request]) -> Task:
-    contexts = ["", *setting.prefixes]
-    rows = [
-        tokenised(setting.model, request.prompt, request.target + setting.ending, prefix)
-        for request in members
-        for prefix in contexts
-    ]
+    groups = [_rows(setting, request, setting.prefixes) for request in members]
+    rows = [row for group in groups for row in group]
     subject = members[0].prompt.subject
     anchor = Prompt(subject, (0, len(subject)))
-    return Task(rows, [1 / len(rows)] * len(rows), tokenised(setting.model, anchor))
+    return Task(rows, [1 / len(rows)] * len(rows), tokenised(setting.model, anchor), keyed=groups[0])
+
+
+def _rows(setting: Setting, request: Request, prefixes: Sequence[str] = ()) -> list[Row]:
+    """The sentence, bare and after every prefix, and its other wordings."""
+    target = request.target + setting.ending
+    bare = [tokenised(setting.model, request.prompt, target, prefix) for prefix in ("", *prefixes)]
+    return bare + [tokenised(setting.model, prompt, target) for prompt in setting.wordings(request)]
 
 
 class FinetuneSession:
@@ -183,12 +188,13 @@ class FinetuneSession:
     def __init__(self, setting: Setting, solver: Finetune, edit: Edit) -> None:
         self.setting, self.solver, self.edit = setting, solver, edit
         self.layer = setting.recipe.finetune_layer if solver.layer is None else solver.layer
-        self._rows: dict[Request, Row] = {}
+        self._rows: dict[Request, list[Row]] = {}
         edit.update(setting.model, self.layer)
 
     def solve(self, requests: Sequence[Request]) -> dict[str, Tensor]:
         module = self.setting.model.down(self.layer)
-        losses = self._train(module, list({**self._rows, **self._tokenised(requests)}.values()))
+        rows = {**self._rows, **self._tokenised(requests)}
+        losses = self._train(module, [row for group in rows.values() for row in group])
         change = weight_out_in(module).detach().float() - self.edit.base(self.setting.model, self.layer).float()
         return {"loss": torch.tensor(losses), "steps": torch.tensor([len(losses)]), f"{self.layer}.dense": change}
 
@@ -200,9 +206,8 @@ class FinetuneSession:
     def forget(self) -> None:
         self._rows = {}
 
-    def _tokenised(self, requests: Sequence[Request]) -> dict[Request, Row]:
-        setting = self.setting
-        return {one: tokenised(setting.model, one.prompt, one.target + setting.ending) for one in requests}
+    def _tokenised(self, requests: Sequence[Request]) -> dict[Request, list[Row]]:
+        return {request: _rows(self.setting, request) for request in requests}
 
     def _train(self, module: torch.nn.Module, rows: list[Row]) -> list[float]:
         """Epoch losses; the module's weight is trained in place."""

@@ -7,7 +7,7 @@ fact position; only the tokens from there on run, and only through the blocks ab
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -45,6 +45,8 @@ class Task:
     """Weight of each row's mean loss; they sum to 1. Row 0 is a clean prompt: it defines h."""
     anchor: Row
     """The bare subject: what the model says of it must stay as it is."""
+    keyed: list[Row] = field(default_factory=list)
+    """Those of the rows whose keys stand for the task."""
 
 
 @dataclass(frozen=True)
