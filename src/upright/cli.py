@@ -86,7 +86,7 @@ COMMANDS: dict[str, Command] = {
         examples=("upright runs resume runs/euro",),
     ),
     "tour": Command(
-        config="upright.lab.tour:Config",
+        config="upright.lab.config:TourConfig",
         run="upright.lab.tour:run",
         summary="Run every verb once on the lab's models and write one report.",
         examples=("upright tour",),

@@ -9,6 +9,7 @@ import pytest
 from upright.cli import main
 from upright.editing.edit import Edit
 from upright.lab import tour
+from upright.lab.config import TourConfig
 from upright.models.causal import load
 from upright.models.generate import generate
 from upright.models.matching import matches
@@ -68,7 +69,7 @@ def test_the_patch_does_it_again_and_can_be_undone(run: Path) -> None:
 
 def test_the_tour_shows_it(tmp_path: Path) -> None:
     """The forty real changes of the last twenty years."""
-    result = tour.run(tour.Config(out=tmp_path / "tour"))
+    result = tour.run(TourConfig(out=tmp_path / "tour"))
     found = list(result.metrics)
     assert value(found, "efficacy (exact)", "after") >= 0.8
     assert value(found, "multi-hop (exact)", "after") > value(found, "multi-hop (exact)", "before")

@@ -1,4 +1,4 @@
-"""What `upright lab list` and `upright lab build` can be told."""
+"""What `upright lab list`, `upright lab build` and `upright tour` can be told."""
 
 from pathlib import Path
 from typing import Annotated
@@ -86,3 +86,9 @@ class Build(RunConfig):
     save_every: PositiveFloat = 120.0
     """Seconds between checkpoints of the training."""
     speed: SpeedConfig = SpeedConfig(batch_rows=128)
+
+
+class TourConfig(RunConfig):
+    """Run every verb once on the lab's models and write one report."""
+
+    speed: SpeedConfig = SpeedConfig(batch_rows=448)

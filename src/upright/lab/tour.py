@@ -5,16 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from upright import editing, lab
-from upright.run.config import RunConfig, SpeedConfig
+from upright.lab.config import TourConfig
 from upright.run.evidence import Metric
 from upright.run.folder import RunResult, open_run
 from upright.run.report import Report
-
-
-class Config(RunConfig):
-    """Run every verb once on the lab's models and write one report."""
-
-    speed: SpeedConfig = SpeedConfig(batch_rows=448)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +18,7 @@ class Result(RunResult):
     stops: Sequence[Path]
 
 
-def run(config: Config) -> Result:
+def run(config: TourConfig) -> Result:
     """Run the tour; each verb has its own run folder below the tour's."""
     with open_run(config, verb="tour") as folder:
         edit = editing.run(_edit(config, folder.path / "edit"))
@@ -33,7 +27,7 @@ def run(config: Config) -> Result:
         return Result(out=folder.path, metrics=found, stops=[edit.out])
 
 
-def _edit(config: Config, out: Path) -> editing.Config:
+def _edit(config: TourConfig, out: Path) -> editing.Config:
     """The real changes of recent years, with their consequences."""
     return editing.Config(
         model="lab:atlas",
