@@ -58,7 +58,6 @@ def new_model(shape: Shape, tokenizer: PreTrainedTokenizerFast, seed: int) -> Ll
                 num_hidden_layers=shape.layers,
                 num_attention_heads=shape.heads,
                 num_key_value_heads=shape.heads,
-                hidden_act="relu",  # sparse keys: a fact can be rewritten with less harm to its neighbours
                 max_position_embeddings=shape.context,
                 tie_word_embeddings=True,
                 bos_token_id=tokenizer.bos_token_id,

@@ -17,7 +17,7 @@ class Shape(Config):
     """Entries of the byte-level BPE tokenizer."""
     hidden: PositiveInt = 128
     """Width of the states."""
-    mlp: PositiveInt = 2560
+    mlp: PositiveInt = 1536
     """Width of the MLPs: where facts live, so wide."""
     layers: PositiveInt = 5
     """Blocks."""
