@@ -8,6 +8,7 @@ fact position; only the tokens from there on run, and only through the blocks ab
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -117,8 +118,13 @@ class _Chunk:
         self.model, self.tasks, self.layer, self.config = model, tasks, layer, config
         self.dtype = torch.promote_types(model.dtype, torch.float32)  # of all sums, whatever the model's own
         self.active = list(range(len(tasks)))
-        self._read()
-        self.h = self.fit.start[self.clean, 0].to(self.dtype)
+        rows = [row for task in tasks for row in task.rows]
+        self.fit = _Tail(model, rows, layer)
+        if config.kl:  # anchors are a batch of their own, as each is one token long
+            self.anchor = _Tail(model, [task.anchor for task in tasks], layer)
+        clean = list(accumulate((len(task.rows) for task in tasks[:-1]), initial=0))
+        self.h = self.fit.start[clean, 0].to(self.dtype)
+        self._index()
         n, device = len(tasks), self.h.device
         self.delta = torch.zeros_like(self.h)
         self.first_moment, self.second_moment = torch.zeros_like(self.h), torch.zeros_like(self.h)
@@ -142,17 +148,12 @@ class _Chunk:
             self._compact(index[still].tolist())
         return Targets(self.h.cpu(), (self.h + self.delta).cpu(), self.loss.cpu(), self.steps.cpu())
 
-    def _read(self) -> None:
-        """Read the rows of the active tasks: fitted rows and anchors apart, as an anchor is one token long."""
+    def _index(self) -> None:
+        """Where the targets of the active tasks are read off the fitted rows."""
         tasks = [self.tasks[i] for i in self.active]
         rows = [row for task in tasks for row in task.rows]
-        device = self.model.device
-        self.fit = _Tail(self.model, rows, self.layer)
-        if self.config.kl:
-            self.anchor = _Tail(self.model, [task.anchor for task in tasks], self.layer)
+        device = self.h.device
         self.row_task = torch.tensor([i for i, task in enumerate(tasks) for _ in task.rows], device=device)
-        starts = torch.tensor([len(task.rows) for task in tasks], device=device).cumsum(0)
-        self.clean = starts - torch.tensor([len(task.rows) for task in tasks], device=device)
         weights = [weight for task in tasks for weight in task.weights]
         flat = [
             (i, len(row.after) - 1 + j, row.targets[j], weight / len(row.targets))
@@ -189,10 +190,16 @@ class _Chunk:
         self.steps[index] += 1
 
     def _compact(self, still: list[int]) -> None:
-        """Drop frozen rows once a quarter of them is done: one more forward pass buys smaller ones from then on."""
-        if len(still) <= 0.75 * len(self.active):
-            self.active = still
-            self._read()
+        """Drop tasks that are done once a tenth of them is."""
+        if len(still) > 0.9 * len(self.active):
+            return
+        going = set(still)
+        stays = torch.tensor([i in going for i in self.active], device=self.h.device)
+        self.fit.keep(stays[self.row_task].nonzero().flatten())
+        if self.config.kl:
+            self.anchor.keep(stays.nonzero().flatten())
+        self.active = still
+        self._index()
 
 
 class _Frozen(DynamicLayer):
@@ -206,6 +213,9 @@ class _Frozen(DynamicLayer):
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         return torch.cat([self.prefix[0], key_states], dim=-2), torch.cat([self.prefix[1], value_states], dim=-2)
+
+    def keep(self, rows: Tensor) -> None:
+        self.keys, self.values = self.prefix = self.prefix[0][rows], self.prefix[1][rows]
 
 
 def _frozen(layer: Any) -> _Frozen:
@@ -226,10 +236,12 @@ class _Tail:
         self.calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
         batch = padded(rows, model.pad_id, model.device)
         cache: Cache | None = None
+        self.prefix: list[_Frozen] = []
         if batch.split:
             cache = DynamicCache()
             model.hidden(batch.before, batch.mask[:, : batch.split], batch.positions[:, : batch.split], cache)
-            cache = Cache(layers=[_frozen(entry) for entry in cache.layers])
+            self.prefix = [_frozen(entry) for entry in cache.layers]
+            cache = Cache(layers=self.prefix)
 
         def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             if not args:
@@ -257,3 +269,20 @@ class _Tail:
             states = output[0] if isinstance(output, tuple) else output
         normed: Tensor = self.norm(states)
         return normed
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these rows alone; nothing is computed anew."""
+        whole = self.start.shape[:2]
+
+        def select(value: Any) -> Any:
+            if isinstance(value, tuple):
+                return tuple(map(select, value))
+            split = isinstance(value, Tensor) and (value.shape == whole or (value.dim() > 2 and len(value) == whole[0]))
+            return value[rows] if split else value
+
+        self.calls = [
+            (select(args), {name: select(value) for name, value in kwargs.items()}) for args, kwargs in self.calls
+        ]
+        self.start = self.start[rows]
+        for entry in self.prefix:
+            entry.keep(rows)
