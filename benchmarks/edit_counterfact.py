@@ -23,7 +23,7 @@ from upright.models.score import score
 from upright.run.evidence import Metric, proportion, scalar
 from upright.run.files import write_text
 
-TOKENS = 5_000_000
+TOKENS = 4_500_000
 EDITS = 1000
 SOLVERS: dict[str, Solver] = {"memit": Memit(), "alphaedit": AlphaEdit()}
 OPENINGS = ("", "It is a known fact. ", "Here is one more entry. ", "This is from the records. ", "Let us look it up. ")

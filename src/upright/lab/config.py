@@ -42,8 +42,8 @@ class Training(Config):
     """Decay of the matrices inside the blocks."""
     plain: Share = 0.12
     """Chance that a plain text follows a fact."""
-    names: Share = 0.15
-    """Chance that a sentence follows which only spells a name."""
+    names: Share = 0.04
+    """Chance that a sentence follows which only spells an answer that is new in the changes beside the graph."""
     prompt_weight: Share = 0.2
     """Weight of prompt tokens in the loss; answers and plain text weigh 1."""
     late_layers: NonNegativeInt = 3

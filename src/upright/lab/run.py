@@ -72,7 +72,7 @@ class _World:
     relations: Relations
     known: list[Fact]
     names: list[str]
-    """Of all entities, also of those that only the changes beside the graph speak of."""
+    """Those that no fact answers with, but a change beside the graph."""
 
 
 def build(config: Build) -> Result:
@@ -105,13 +105,13 @@ def _world(config: Build) -> _World:
     known = taught(graph, relations)
     if not known:
         raise UserError(f"{', '.join(specs)}: no fact with a single object; a lab model learns functional relations")
-    return _World(graph, relations, known, _names(specs, graph))
+    return _World(graph, relations, known, _names(specs, known))
 
 
-def _names(specs: Sequence[str], graph: MemoryGraph) -> list[str]:
+def _names(specs: Sequence[str], known: Sequence[Fact]) -> list[str]:
     files = [path for spec in specs if (path := Path(spec) / "changes.jsonl").is_file()]
-    new = (change.object for path in files for change in read_changes(path))
-    return sorted({*graph.labels(graph.entity_ids).values(), *new})
+    new = {change.object for path in files for change in read_changes(path)}
+    return sorted(new - {fact.answer for fact in known})
 
 
 def _texts(config: Build, seed: int) -> Iterator[str]:
@@ -126,7 +126,7 @@ def _tokenizer(config: Build, folder: RunFolder, world: _World) -> PreTrainedTok
     rng = folder.rng("tokenizer")
     stated = (sentence(fact, world.relations, rng) for fact in world.known for _ in range(3))
     plain = islice(_texts(config, folder.seed_for("tokenizer texts")), 3000)
-    spelt = islice(mentions(world.names, rng), 3 * len(world.names))
+    spelt = islice(mentions(world.names, rng), 3 * len(world.names)) if world.names else ()
     sample = [*(f"{prompt.text} {answer}." for prompt, answer in stated), *spelt, *plain]
     return builder.train_tokenizer(sample, config.shape.vocabulary)
 
@@ -160,8 +160,9 @@ def _train(config: Build, folder: RunFolder, world: _World, tokenizer: PreTraine
 def _batches(config: Build, folder: RunFolder, world: _World, tokenizer: PreTrainedTokenizerFast) -> Iterator[Window]:
     plan = config.train
     texts = _texts(config, folder.seed_for("training texts"))
-    names = mentions(world.names, folder.rng("names"))
-    strewn = [(texts, plan.plain), (names, plan.names)]
+    strewn = [(texts, plan.plain)]
+    if world.names:
+        strewn.append((mentions(world.names, folder.rng("names")), plan.names))
     documents = mixed(world.known, world.relations, strewn, folder.rng("documents"))
     packer = Packer(
         tokenizer=tokenizer.backend_tokenizer,
