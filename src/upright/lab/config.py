@@ -30,7 +30,7 @@ class Shape(Config):
 class Training(Config):
     """How a lab model is trained."""
 
-    tokens: PositiveInt = 4_500_000
+    tokens: PositiveInt = 6_000_000
     """Training tokens."""
     rows: PositiveInt = 32
     """Windows per update."""
