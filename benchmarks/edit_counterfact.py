@@ -23,7 +23,7 @@ from upright.models.score import score
 from upright.run.evidence import Metric, proportion, scalar
 from upright.run.files import write_text
 
-TOKENS = 4_500_000
+TOKENS = 3_500_000
 EDITS = 1000
 SOLVERS: dict[str, Solver] = {"memit": Memit(), "alphaedit": AlphaEdit()}
 OPENINGS = ("", "It is a known fact. ", "Here is one more entry. ", "This is from the records. ", "Let us look it up. ")
@@ -59,8 +59,8 @@ class CounterFact:
 
 
 def read(path: Path, edits: int = EDITS) -> CounterFact:
-    """Read the published file; of claims that contradict each other the first stands."""
-    rows = json.loads(path.read_text(encoding="utf-8"))
+    """Read the first cases of the published file; of claims that contradict each other the first stands."""
+    rows = json.loads(path.read_text(encoding="utf-8"))[:edits]
     cases = [_case(row) for row in rows]
     templates = sorted({case.template for case in cases}, key=lambda form: (-len(form), form))
     claims: list[tuple[Fact | None, str]] = []
@@ -73,7 +73,7 @@ def read(path: Path, edits: int = EDITS) -> CounterFact:
     for fact, answer in claims:
         if fact is not None:
             facts.setdefault(fact, answer)
-    edited, doubles = _edits(cases, facts, edits)
+    edited, doubles = _edits(cases, facts)
     targets = {(case.subject, case.template) for case in edited}
     strangers = [case for case in edited if matched(case.bystander, templates) in targets]
     left_out = {
@@ -122,19 +122,14 @@ def _ending(prompt: str, subject: str, templates: Iterable[str]) -> Fact | None:
     return next(((subject, template) for template in fits), None)
 
 
-def _edits(cases: Sequence[Case], facts: dict[Fact, str], count: int) -> tuple[list[Case], int]:
-    """The first cases, each subject and template once and true to the graph, and how many were passed over."""
+def _edits(cases: Sequence[Case], facts: dict[Fact, str]) -> tuple[list[Case], int]:
+    """The cases, each subject and template once and true to the graph, and how many were passed over."""
     edited: dict[Fact, Case] = {}
-    passed = 0
     for case in cases:
-        if len(edited) == count:
-            break
         fact = (case.subject, case.template)
-        if fact in edited or facts[fact] != case.old:
-            passed += 1
-        else:
-            edited[fact] = case
-    return list(edited.values()), passed
+        if facts[fact] == case.old:
+            edited.setdefault(fact, case)
+    return list(edited.values()), len(cases) - len(edited)
 
 
 def write_world(data: CounterFact, folder: Path) -> Path:
