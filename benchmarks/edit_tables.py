@@ -15,7 +15,7 @@ SOLVERS: dict[str, Solver] = {
     "alphaedit": AlphaEdit(),
     "emmet": Emmet(),
     "finetune": Finetune(),
-    "memit, once": Memit(retries=0, lambda_=300),
+    "memit, once": Memit(retries=0, lambda_=1000),
 }
 WORLD = "lab:atlas"
 
