@@ -21,6 +21,8 @@ WORLD = "lab:atlas"
 
 METHODS = {"{}": "result", "{} + K-Edit": "after"}
 """Rows of a run: its first round is the solver alone."""
+SMALL = 100
+"""Up to so many edits every solver is shown with context, beyond only the first."""
 SHOWN = ("memit", "alphaedit", "finetune")
 """Solvers in the figures, which hold six curves."""
 
@@ -51,6 +53,17 @@ class Trial:
     solver: str
     edits: int
 
+    @property
+    def has_context(self) -> bool:
+        """Whether consequences are written in a second round."""
+        return self.edits <= SMALL or self.solver == next(iter(SOLVERS))
+
+    @property
+    def rows(self) -> dict[str, str]:
+        """The stage of its run by method."""
+        stages = METHODS if self.has_context else {"{}": "after"}
+        return {method.format(self.solver): stage for method, stage in stages.items()}
+
     def config(self, bench: Bench) -> Config:
         """Its settings: the model's own recipe for every solver."""
         return Config(
@@ -59,7 +72,7 @@ class Trial:
             counterfactuals=self.edits,
             solver=SOLVERS[self.solver],
             stats=StatsConfig(sequences=200) if bench.quick else StatsConfig(),
-            context=ContextConfig(hops=2),
+            context=ContextConfig(hops=2 if self.has_context else 0),
             measure=MeasureConfig(facts=20, untouched=50, chains=50, texts=10) if bench.quick else MeasureConfig(),
             out=bench.out / "tables" / f"{self.solver.replace(', ', '-')}-{self.edits}",
         )
@@ -82,6 +95,7 @@ def run(bench: Bench) -> Section:
         "are in words that were neither trained on nor written.",
         "K-Edit: chains of up to 2 facts through each edit are written after the facts, so the chains of the 2-hop "
         "questions were themselves written (in other words than they are asked in), those of 3-hop questions were not.",
+        f"Beyond {SMALL} edits only {next(iter(SOLVERS))} is shown with K-Edit.",
         "Seconds are of the writing alone, key statistics included; memory is of the whole process. "
         "“memit, once” is the published method, which solves each fact once, with the weight of the key statistics "
         "that suits it best at 100 edits; the other closed-form rows solve again what the model does not say.",
@@ -110,8 +124,8 @@ def _tables(size: int, runs: dict[Trial, Run]) -> list[str]:
 def _rows(runs: dict[Trial, Run], first: Run, wanted: Mapping[str, tuple[str, str]]) -> dict[str, list[Cell]]:
     rows: dict[str, list[Cell]] = {"unedited": [first.find(name, "before", split) for name, split in wanted.values()]}
     for trial, run in runs.items():
-        for method, stage in METHODS.items():
-            rows[method.format(trial.solver)] = [_after(run, stage, *measure) for measure in wanted.values()]
+        for method, stage in trial.rows.items():
+            rows[method] = [_after(run, stage, *measure) for measure in wanted.values()]
     return rows
 
 
@@ -126,8 +140,8 @@ def _cost(trial: Trial, run: Run) -> dict[str, list[Cell]]:
     assert facts is not None
     assert extra is not None
     counts = int(facts.value or 0), int((facts.value or 0) + (extra.value or 0))
-    rows = zip(METHODS, counts, (alone, whole), strict=True)
-    return {method.format(trial.solver): [f"{n:,}", time, run.peak_memory()] for method, n, time in rows}
+    rows = zip(trial.rows, counts, (alone, whole), strict=False)  # one row where there is no context
+    return {method: [f"{n:,}", time, run.peak_memory()] for method, n, time in rows}
 
 
 def _named(trial: Trial, run: Run) -> list[Metric]:
@@ -141,11 +155,12 @@ def _figures(bench: Bench, runs: dict[Trial, Run]) -> list[str]:
     names = []
     for measure, split in DRAWN.items():
         series: dict[str, list[Point]] = {}
-        for (trial, run), (method, stage) in product(runs.items(), METHODS.items()):
-            found = _after(run, stage, f"{measure} (exact)", split)
-            if trial.solver in SHOWN and found is not None and found.value is not None:
-                point = Point(trial.edits, found.value, found.ci_low, found.ci_high)
-                series.setdefault(method.format(trial.solver), []).append(point)
+        for trial, run in runs.items():
+            for method, stage in trial.rows.items() if trial.solver in SHOWN else ():
+                found = _after(run, stage, f"{measure} (exact)", split)
+                if found is not None and found.value is not None:
+                    point = Point(trial.edits, found.value, found.ci_low, found.ci_high)
+                    series.setdefault(method, []).append(point)
         if series:
             title = f"{measure}: exact answers"
             alt = f"Share of exact answers ({measure}) by number of edits, for each method."
