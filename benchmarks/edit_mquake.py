@@ -19,7 +19,7 @@ from upright.run.evidence import Metric, mean, proportion
 
 TOKENS = 3_500_000
 SOLVERS: dict[str, Solver] = {"memit": Memit(), "alphaedit": AlphaEdit()}
-HOPS = (0, 2, 3, 4)  # with 4, the chains asked for are themselves written; up to 3, none of them is
+HOPS = (0, 2)
 FRAMES = 3  # wordings of a chain in held-out frames, as many as the data set's own
 WORDINGS = ("data set's words", "held-out words")
 Chain = tuple[str, tuple[str, ...]]

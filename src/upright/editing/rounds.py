@@ -17,6 +17,9 @@ from upright.models.generate import generate
 from upright.models.matching import matches
 from upright.run.folder import RunFolder
 
+FULL = 0.75  # share of what was to be solved that is still not said: from there on another solve harms the rest
+FEW = 10  # requests that may be solved again whatever came of the last time
+
 
 def rounds(
     config: ContextConfig, facts: Sequence[Request], contextual: Sequence[Request]
@@ -48,6 +51,7 @@ class Writer:
     def write(self, name: str, requests: Sequence[Request]) -> None:
         """One round: solve what the model does not say of it, then, a few times over, of all rounds so far.
 
+        Where a solve leaves most of it unsaid the model is full, and no other follows.
         The ledger gets a row for each request; `solves` is 0 where the model said it already.
         """
         ledger = self.session.edit.ledger
@@ -57,9 +61,13 @@ class Writer:
         self.written += requests
         ledger += [present.ledger_row(request, name) for request in requests]
         self.seconds[name] = 0.0
+        left = len(self.written)
         for attempt in range(1 + self.session.retries):
             check = partial(self._missing, 0 if attempt else first)
             missing = self._step(name, f"check-{name}-{attempt}", check)["missing"].tolist()
+            if attempt and len(missing) > max(FULL * left, FEW):
+                break
+            left = len(missing)
             for start in range(0, len(missing), self.config.batch):
                 places = missing[start : start + self.config.batch]
                 batch = [self.written[i] for i in places]
