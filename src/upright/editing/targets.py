@@ -241,7 +241,7 @@ class _Tail:
             cache = DynamicCache()
             model.hidden(batch.before, batch.mask[:, : batch.split], batch.positions[:, : batch.split], cache)
             self.prefix = [_frozen(entry) for entry in cache.layers]
-            cache = Cache(layers=self.prefix)
+            cache = Cache(layers=[*self.prefix])
 
         def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             if not args:
