@@ -111,8 +111,9 @@ class ProbeMaker:
     def multi_hop(self, rng: random.Random) -> Iterator[Probe]:
         """Questions whose chain passes through a change and whose answer is new, in held-out words."""
         found: dict[tuple[str, tuple[str, ...]], str] = {}
+        chains = self._chains()
         for change in self.changes:
-            for chain in self._chains():
+            for chain in chains:
                 for place, relation in enumerate(chain):
                     if relation == change.relation:
                         side = "forward" if place == 0 else "backward" if place == len(chain) - 1 else "middle"
