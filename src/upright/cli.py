@@ -18,7 +18,7 @@ from upright.run import text
 if TYPE_CHECKING:
     from upright.run.config import RunConfig
     from upright.run.folder import Outcome
-    from upright.run.library import Resume
+    from upright.run.records import Resume
 
 PURPOSE = "makes language models safe, current, grounded, private, personal and fair, and proves it."
 
@@ -62,25 +62,25 @@ COMMANDS: dict[str, Command] = {
         examples=("upright lab build atlas --out runs/atlas",),
     ),
     "runs list": Command(
-        config="upright.run.library:List",
-        run="upright.run.library:list_runs",
+        config="upright.run.records:List",
+        run="upright.run.records:list_runs",
         summary="List the runs in a folder, the newest first.",
         examples=("upright runs list", "upright runs list --root /data/runs --json"),
     ),
     "runs show": Command(
-        config="upright.run.library:Show",
-        run="upright.run.library:show",
+        config="upright.run.records:Show",
+        run="upright.run.records:show",
         summary="Show what a run did, what it cost and what it found.",
         examples=("upright runs show runs/euro",),
     ),
     "runs compare": Command(
-        config="upright.run.library:Compare",
-        run="upright.run.library:compare",
+        config="upright.run.records:Compare",
+        run="upright.run.records:compare",
         summary="Put the metrics of several runs side by side.",
         examples=("upright runs compare runs/euro runs/euro-20000",),
     ),
     "runs resume": Command(
-        config="upright.run.library:Resume",
+        config="upright.run.records:Resume",
         run="upright.cli:resume",
         summary="Go on with a run that was killed, interrupted or failed; finished work is not repeated.",
         examples=("upright runs resume runs/euro",),

@@ -91,7 +91,7 @@ def test_imports_run_one_way(module: str) -> None:
         ("editing.run", "editing.method.solve", True),
         ("editing.run", "alignment.method.loss", False),
         ("run.folder", "editing.Config", False),
-        ("run.library", "cli.main", False),
+        ("run.records", "cli.main", False),
         ("models.causal", "lab", True),
         ("models.causal", "lab.builder.build", False),
         ("lab.builder", "editing.run", True),

@@ -61,7 +61,7 @@ class Writer:
         self.written += requests
         ledger += [present.ledger_row(request, name) for request in requests]
         self.seconds[name] = 0.0
-        left = len(self.written)
+        left = 0
         for attempt in range(1 + self.session.retries):
             check = partial(self._missing, 0 if attempt else first)
             missing = self._step(name, f"check-{name}-{attempt}", check)["missing"].tolist()

@@ -6,10 +6,10 @@ import pytest
 
 from upright.cli import main
 from upright.errors import UserError
-from upright.run import files, library
+from upright.run import files, records
 from upright.run.evidence import proportion, scalar
 from upright.run.folder import open_run
-from upright.run.library import Compare, List, Show, compare, compared, list_runs, read_metrics, show
+from upright.run.records import Compare, List, Show, compare, compared, list_runs, read_metrics, show
 from upright.run.report import Report
 
 
@@ -70,7 +70,7 @@ def test_a_run_nobody_writes_any_more_was_killed(two_runs: list[Path], capsys: p
 def test_a_run_at_work_is_running(probe: Any, tmp_path: Path) -> None:
     config = probe.Config(out=tmp_path / "run", log=tmp_path / "log")
     with open_run(config, "probe") as run:
-        assert library.status(run.path, run.manifest) == "running"
+        assert records.status(run.path, run.manifest) == "running"
         run.finish([], Report("x", "y"))
 
 
