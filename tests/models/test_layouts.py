@@ -19,6 +19,7 @@ from upright.models.layouts import (
     layout_for,
     layout_of,
     map_output,
+    mlp_only_at,
     weight_out_in,
 )
 
@@ -78,6 +79,22 @@ def test_replacing_a_block_output_changes_what_follows_it(family: str, tiny: Cal
     assert_close(changed[:, :3], before[:, :3])
     assert ((changed - before).abs().amax(dim=-1)[0, 3:] > 1e-3).all()
     assert_close(model.unembed(model.hidden(ids)), before)
+
+
+def test_an_mlp_run_at_some_tokens_gives_these_what_it_always_gives(
+    family: str, tiny: Callable[..., CausalModel]
+) -> None:
+    model = tiny(family)
+    ids = model.encode(TEXTS).ids
+    places = torch.tensor([0, 3, 4, ids.shape[1] + 1])
+    before = model.hidden(ids).flatten(0, 1)
+    last = model.blocks[-1]
+    with mlp_only_at(last, model.layout, places):
+        found = model.hidden(ids).flatten(0, 1)
+    assert_close(found[places], before[places])
+    others = torch.ones(len(before), dtype=torch.bool).index_fill(0, places, False)
+    assert torch.equal(found[others], before[others]) == (family == "opt")  # its MLP is no module of its own
+    assert_close(model.hidden(ids).flatten(0, 1), before)
 
 
 def test_unembedded_hidden_states_are_the_models_logits(family: str, tiny: Callable[..., CausalModel]) -> None:

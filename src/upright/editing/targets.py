@@ -3,7 +3,8 @@
 Adding delta to the output of block L at the fact position makes the model say the target. The losses of different
 facts share no variable and Adam acts element by element, so every delta follows exactly the path it would follow
 alone. What cannot change is computed once: states up to block L, and the keys and values of all tokens before the
-fact position; only the tokens from there on run, and only through the blocks above L.
+fact position; only the tokens from there on run, and only through the blocks above L. MLPs, most of the work, are
+spared the padding, and the last one all tokens after which nothing is predicted.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 from upright.editing.method import kl_divergence, project
 from upright.editing.requests import Row, padded
 from upright.models.causal import CausalModel
-from upright.models.layouts import map_output
+from upright.models.layouts import map_output, mlp_only_at
 from upright.run.progress import progress
 
 WORTH_A_PASS = 64  # rows
@@ -234,7 +235,12 @@ class _Tail:
         self.blocks = model.blocks[layer + 1 :]
         self.norm = model.model.get_submodule(model.layout.final_norm)
         self.calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+        self.layout = model.layout
         batch = padded(rows, model.pad_id, model.device)
+        self.real = batch.mask[:, batch.split :].bool()
+        first = torch.tensor([len(row.after) - 1 for row in rows], device=model.device)
+        self.read = self.real & (torch.arange(self.real.shape[1], device=model.device) >= first[:, None])
+        self._place()
         cache: Cache | None = None
         self.prefix: list[_Frozen] = []
         if batch.split:
@@ -264,11 +270,17 @@ class _Tail:
         """States (B, S, d) ready for the head, with delta (B, d) added at the fact positions."""
         moved = self.start[:, :1] + delta.to(self.start.dtype)[:, None]
         states = torch.cat([moved, self.start[:, 1:]], dim=1)
-        for block, (args, kwargs) in zip(self.blocks, self.calls, strict=True):
-            output = block(states, *args, **kwargs)
+        for block, (args, kwargs), places in zip(self.blocks, self.calls, self.places, strict=True):
+            with mlp_only_at(block, self.layout, places):
+                output = block(states, *args, **kwargs)
             states = output[0] if isinstance(output, tuple) else output
         normed: Tensor = self.norm(states)
         return normed
+
+    def _place(self) -> None:
+        """The flat positions at which each block's MLP runs."""
+        real, read = (mask.flatten().nonzero().flatten() for mask in (self.real, self.read))
+        self.places = [real] * (len(self.blocks) - 1) + [read] * bool(self.blocks)
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these rows alone; nothing is computed anew."""
@@ -283,6 +295,7 @@ class _Tail:
         self.calls = [
             (select(args), {name: select(value) for name, value in kwargs.items()}) for args, kwargs in self.calls
         ]
-        self.start = self.start[rows]
+        self.start, self.real, self.read = self.start[rows], self.real[rows], self.read[rows]
+        self._place()
         for entry in self.prefix:
             entry.keep(rows)

@@ -209,6 +209,31 @@ def map_output(block: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator
         yield
 
 
+@contextmanager
+def mlp_only_at(block: nn.Module, layout: Layout, places: Tensor) -> Iterator[None]:
+    """While inside, run the MLP of `block` at `places` of the flattened (B * T) tokens alone; elsewhere it gives 0.
+
+    OPT, whose MLP is no module of its own, runs it everywhere.
+    """
+    shape: list[torch.Size] = []
+
+    def pack(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        shape.append(args[0].shape)
+        return (args[0].flatten(0, 1).index_select(0, places)[None], *args[1:])
+
+    def unpack(module: nn.Module, args: object, output: Tensor) -> Tensor:
+        batch, length, width = shape.pop()
+        return output.new_zeros(batch * length, width).index_copy(0, places, output[0]).view(batch, length, width)
+
+    path = layout.down.rpartition(".")[0]
+    if not path:
+        yield
+        return
+    mlp = block.get_submodule(path)
+    with mlp.register_forward_pre_hook(pack), mlp.register_forward_hook(unpack):
+        yield
+
+
 def _hidden(output: Tensor | tuple[Tensor, ...]) -> Tensor:
     """Blocks of some families return their hidden states alone, others as the head of a tuple."""
     return output[0] if isinstance(output, tuple) else output
