@@ -55,7 +55,7 @@ class _ClosedForm(Base):
     """Layers whose MLP is written, lowest first (default: the model's recipe)."""
     shrink: Share = 0.01
     """Weight of the identity mixed into the key statistics."""
-    retries: NonNegativeInt = 3
+    retries: NonNegativeInt = 8
     """Times that what the model does not yet say is solved again on top, so that the rest can be protected more."""
 
 

@@ -17,7 +17,7 @@ from upright.models.generate import generate
 from upright.models.matching import matches
 from upright.run.folder import RunFolder
 
-FULL = 0.75  # share of what was to be solved that is still not said: from there on another solve harms the rest
+IN_VAIN = 0.97  # share of what was to be solved that is still not said: from there on another solve only harms the rest
 FEW = 10  # requests that may be solved again whatever came of the last time
 
 
@@ -51,7 +51,7 @@ class Writer:
     def write(self, name: str, requests: Sequence[Request]) -> None:
         """One round: solve what the model does not say of it, then, a few times over, of all rounds so far.
 
-        Where a solve leaves most of it unsaid the model is full, and no other follows.
+        A solve that moved next to nothing is the last.
         The ledger gets a row for each request; `solves` is 0 where the model said it already.
         """
         ledger = self.session.edit.ledger
@@ -65,7 +65,7 @@ class Writer:
         for attempt in range(1 + self.session.retries):
             check = partial(self._missing, 0 if attempt else first)
             missing = self._step(name, f"check-{name}-{attempt}", check)["missing"].tolist()
-            if attempt and len(missing) > max(FULL * left, FEW):
+            if attempt and len(missing) > max(IN_VAIN * left, FEW):
                 break
             left = len(missing)
             for start in range(0, len(missing), self.config.batch):
