@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from upright.run.evidence import proportion, scalar
-from upright.run.plots import NARROW, WIDE, Point, bars_before_after, forest, lines, tick
+from upright.run.plots import NARROW, WIDE, Point, bars_before_after, forest, heatmap, lines, scatter, tick
 
 PAIRS = [
     proportion("efficacy", 2, 100, stage="before"),
@@ -95,3 +95,51 @@ def test_mixed_units_and_too_many_lines_are_refused() -> None:
 )
 def test_ticks(value: float, unit: str, text: str) -> None:
     assert tick(value, unit) == text
+
+
+def test_a_heat_map_states_its_values_and_leaves_gaps() -> None:
+    for svg in drawings(
+        heatmap([[0.25, None], [0.5, 1.0]], rows=["A", "B"], columns=["x", "y"], alt="a", unit="proportion")
+    ):
+        assert sorted(words(svg)) == sorted(["A", "B", "x", "y", "25 %", "–", "50 %", "100 %"])
+    with pytest.raises(ValueError, match=r"rows of \[1\] values for 1 rows, 2 columns"):
+        heatmap([[0.5]], rows=["A"], columns=["x", "y"], alt="a")
+
+
+def test_the_largest_value_of_a_heat_map_is_the_darkest() -> None:
+    wide, _ = drawings(heatmap([[3.0, 1.0, 2.0]], rows=["A"], columns=["x", "y", "z"], alt="a"))
+    shades = [
+        float(found[1])
+        for path in wide.iter("path")
+        if (found := re.search(r"accent.*opacity: ([\d.]+)", path.get("style", "")))
+    ]
+    assert sorted(range(3), key=shades.__getitem__) == [1, 2, 0]
+
+
+def test_points_of_a_scatter_stand_where_the_numbers_are() -> None:
+    """Two points, at the ends of the axis and in the colours of their series, which the legend names."""
+    both = drawings(
+        scatter({"one": [(0.0, 1)], "two": [Point(1.0, 1, 0, 2)]}, x="gap", y="accuracy", alt="a", x_unit="proportion")
+    )
+    for svg in both:
+        assert {"one", "two", "gap", "accuracy"} <= set(words(svg))
+    (zero, at_zero), *_, (last, at_last) = sorted(
+        (float(text.removesuffix(" %")) / 100, place) for text, place in _places(both[0]) if text.endswith(" %")
+    )
+    places = [
+        float(use.attrib["x"]) for use in both[0].iter("use") if re.search("accent|series-2", use.attrib["style"])
+    ]
+    found = sorted(zero + (last - zero) * (place - at_zero) / (at_last - at_zero) for place in places)
+    assert (found[0], found[-1]) == (pytest.approx(0, abs=0.01), pytest.approx(1, abs=0.01))
+
+
+def test_a_logarithmic_axis_puts_decades_at_equal_steps() -> None:
+    wide, _ = drawings(
+        lines({"a": [(1e-3, 1e-3), (1e-2, 1e-2), (1, 1)]}, x="x", y="y", alt="a", log_x=True, log_y=True)
+    )
+    xs, ys = zip(
+        *[(float(u.attrib["x"]), float(u.attrib["y"])) for u in wide.iter("use") if "accent" in u.attrib["style"]][:3],
+        strict=True,
+    )
+    assert (xs[2] - xs[1]) / (xs[1] - xs[0]) == pytest.approx(2, abs=0.01)
+    assert (ys[2] - ys[1]) / (ys[1] - ys[0]) == pytest.approx(2, abs=0.01)

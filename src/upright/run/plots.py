@@ -11,11 +11,13 @@ import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from upright.run.evidence import Change, Metric, changes, display
@@ -37,6 +39,8 @@ CSS = {
     SERIES[5]: "var(--series-6, #59636e)",
 }
 DASHES = ("-", "--", ":", "-.", (0, (6, 1)), (0, (1, 1)))  # colour alone must not carry the meaning
+
+MARKERS = ("o", "s", "^", "D", "v", "P")
 
 WIDE, NARROW = 736, 340  # in CSS pixels, one to a point
 GAP = 0.15  # of a row's height, from its middle to the marks before (above) and after (below)
@@ -80,6 +84,7 @@ def lines(
     alt: str,
     unit: str = "",
     log_x: bool = False,
+    log_y: bool = False,
 ) -> str:
     """One line for each named series over a shared axis.
 
@@ -98,7 +103,10 @@ def lines(
         axes.grid(axis="y")
         axes.set_xlabel(x)
         axes.set_title(y, loc="left", color=MUTED, fontsize=STYLE["font.size"], pad=10)
-        axes.yaxis.set_major_locator(MaxNLocator(5))
+        if log_y:
+            axes.set_yscale("log")
+        else:
+            axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value, unit)))
         if log_x:
             axes.set_xscale("log")
@@ -108,6 +116,85 @@ def lines(
             _legend(axes, columns=2 if narrow else 3)
 
     return _both(draw, lambda narrow: 240 if narrow else 300, alt)
+
+
+def scatter(
+    series: Mapping[str, Sequence[Point | tuple[float, float]]],
+    *,
+    x: str,
+    y: str,
+    alt: str,
+    x_unit: str = "",
+    y_unit: str = "",
+) -> str:
+    """Points that trade one measure for another, in as many colours as there are named series.
+
+    Args:
+        series: points by name, at most six names; `low` and `high` draw an upright interval.
+        x, y: axis labels.
+        alt: what the plot shows, in one sentence, for those who cannot see it.
+        x_unit, y_unit: as in `Metric.unit`; "proportion" labels an axis in percent.
+    """
+    if not 0 < len(series) <= len(SERIES):
+        raise ValueError(f"got {len(series)} series; one to {len(SERIES)} can be told apart")
+
+    def draw(axes: Axes, narrow: bool) -> None:
+        for (name, points), colour, marker in zip(series.items(), SERIES, MARKERS, strict=False):
+            for point in (Point(*point) for point in points):
+                if point.low is not None and point.high is not None:
+                    axes.plot([point.x, point.x], [point.low, point.high], color=colour, linewidth=1.2, alpha=0.6)
+            xs, ys = [point[0] for point in points], [point[1] for point in points]
+            axes.plot(xs, ys, marker, color=colour, label=name, markersize=7.5, markeredgecolor=PAPER)
+        axes.grid()
+        axes.set_xlabel(x)
+        axes.set_title(y, loc="left", color=MUTED, fontsize=STYLE["font.size"], pad=10)
+        for axis, unit, most in ((axes.xaxis, x_unit, 4 if narrow else 8), (axes.yaxis, y_unit, 5)):
+            axis.set_major_locator(MaxNLocator(most))
+            axis.set_major_formatter(FuncFormatter(partial(_tick_at, unit=unit)))
+        _legend(axes, columns=2 if narrow else 3)
+
+    return _both(draw, lambda narrow: 280 if narrow else 340, alt)
+
+
+def heatmap(
+    values: Sequence[Sequence[float | None]], *, rows: Sequence[str], columns: Sequence[str], alt: str, unit: str = ""
+) -> str:
+    """A field for each row and column, the darker the larger its value, which it states; None stays empty.
+
+    Args:
+        values: one list of `len(columns)` numbers for each of the `rows`.
+        unit: of the values, as in `Metric.unit`.
+    """
+    if not rows or not columns or [len(row) for row in values] != [len(columns)] * len(rows):
+        raise ValueError(
+            f"got rows of {[len(row) for row in values]} values for {len(rows)} rows, {len(columns)} columns"
+        )
+    known = [value for row in values for value in row if value is not None]
+    low, high = (min(known), max(known)) if known else (0.0, 0.0)
+
+    def draw(axes: Axes, narrow: bool) -> None:
+        for i, row in enumerate(values):
+            for j, value in enumerate(row):
+                shade = 0.0 if value is None else 0.08 + 0.82 * ((value - low) / (high - low) if high > low else 0.5)
+                axes.add_patch(Rectangle((j, -i - 1), 1, 1, facecolor=ACCENT, alpha=shade, linewidth=0))
+                text = "–" if value is None else tick(float(f"{value:.3g}"), unit)
+                ink = PAPER if shade > 0.55 else INK
+                axes.text(j + 0.5, -i - 0.5, text, ha="center", va="center", color=ink, fontsize=9 if narrow else 11)
+        axes.set_xlim(0, len(columns))
+        axes.set_ylim(-len(rows), 0)
+        turn = 60 if narrow or max(map(len, columns)) * len(columns) > 70 else 0
+        axes.set_xticks(
+            [j + 0.5 for j in range(len(columns))], columns, rotation=turn, ha="right" if turn else "center"
+        )
+        axes.set_yticks([-i - 0.5 for i in range(len(rows))], rows)
+        for side in ("left", "bottom"):
+            axes.spines[side].set_visible(False)
+
+    return _both(draw, lambda narrow: 110 + len(rows) * (32 if narrow else 36), alt)
+
+
+def _tick_at(value: float, _: int, unit: str) -> str:
+    return tick(value, unit)
 
 
 def bars_before_after(metrics: Sequence[Metric], *, alt: str) -> str:
