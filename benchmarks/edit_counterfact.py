@@ -15,7 +15,7 @@ from upright.editing import Config
 from upright.editing.config import AlphaEdit, ContextConfig, MeasureConfig, Memit, Solver, StatsConfig
 from upright.editing.edit import Edit
 from upright.knowledge.changes import FactChange, write_changes
-from upright.lab.config import Build, CheckConfig, Shape, Training
+from upright.lab.config import Build, CheckConfig, Training
 from upright.models.causal import CausalModel, load
 from upright.models.generate import generate
 from upright.models.matching import matches
@@ -24,7 +24,6 @@ from upright.run.evidence import Metric, proportion, scalar
 from upright.run.files import write_text
 
 TOKENS = 3_500_000
-SHAPE = Shape(mlp=3072)  # twice the atlas's: a third of all facts are edited at once
 EDITS = 1000
 SOLVERS: dict[str, Solver] = {"memit": Memit(), "alphaedit": AlphaEdit()}
 OPENINGS = ("", "It is a known fact. ", "Here is one more entry. ", "This is from the records. ", "Let us look it up. ")
@@ -221,7 +220,6 @@ def _build(bench: Bench, here: Path) -> Build:
     return Build(
         kg=[str(here / "world")],
         recipe=lab_recipe(),
-        shape=SHAPE,
         train=Training(tokens=120_000 if bench.quick else TOKENS),
         check=CheckConfig(facts=50, texts=10) if bench.quick else CheckConfig(),
         out=here / "model",

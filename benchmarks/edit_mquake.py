@@ -11,14 +11,13 @@ from upright.editing import Config
 from upright.editing.config import AlphaEdit, ContextConfig, MeasureConfig, Memit, Solver, StatsConfig
 from upright.editing.edit import Edit
 from upright.knowledge.relations import Prompt, Relations
-from upright.lab.config import Build, CheckConfig, Shape, Training
+from upright.lab.config import Build, CheckConfig, Training
 from upright.models.causal import CausalModel, load
 from upright.models.generate import generate
 from upright.models.matching import matches
 from upright.run.evidence import Metric, mean, proportion
 
 TOKENS = 3_500_000
-SHAPE = Shape(mlp=3072)  # twice the atlas's: a third of all facts are edited at once
 SOLVERS: dict[str, Solver] = {"memit": Memit(), "alphaedit": AlphaEdit()}
 HOPS = (0, 2)
 FRAMES = 3  # wordings of a chain in held-out frames, as many as the data set's own
@@ -66,7 +65,6 @@ def _build(bench: Bench, here: Path) -> Build:
     return Build(
         kg=[str(here / "world")],
         recipe=lab_recipe(),
-        shape=SHAPE,
         train=Training(tokens=tokens),
         check=CheckConfig(facts=50, texts=10) if bench.quick else CheckConfig(),
         out=here / "model",
