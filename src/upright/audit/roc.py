@@ -7,12 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
+from scipy.stats import hypergeom, norm, rankdata
 
 from upright.audit.intervals import clopper_pearson
-from upright.run.evidence import Z_95, Metric
+from upright.run.evidence import Metric
 
 Floats = NDArray[np.float64]
+
+ROUNDING = 1e-9  # n * fpr of a whole number must not fall below it
 
 
 class Curve(NamedTuple):
@@ -43,29 +45,72 @@ def roc(members: ArrayLike, nonmembers: ArrayLike) -> Curve:
     return Curve(np.r_[0.0, fpr], np.r_[0.0, tpr], np.r_[np.inf, levels])
 
 
-def auc(
-    members: ArrayLike, nonmembers: ArrayLike, *, name: str = "AUC", split: str = "all", better: str = "lower"
-) -> Metric:
-    """P(member scores higher), ties half, with DeLong's interval (DeLong et al. 1988; logit scale inside (0, 1))."""
+# --- area under the curve --------------------------------------------------------------------------------------
+
+
+def delong(members: ArrayLike, nonmembers: ArrayLike) -> tuple[float, float]:
+    """P(member scores higher), ties half, and its standard error (DeLong, DeLong & Clarke-Pearson 1988).
+
+    With one record on a side that side's part of the variance is unknown and taken at its largest, 1/4.
+    """
     pos, neg = scores_of(members, nonmembers)
     m, n = pos.size, neg.size
     pooled = rankdata(np.concatenate([pos, neg]))
     over = (pooled[:m] - rankdata(pos)) / n  # for each member, the share of non-members below it
     under = 1 - (pooled[m:] - rankdata(neg)) / m
-    value = float(over.mean())
     variance = (over.var(ddof=1) / m if m > 1 else 0.25) + (under.var(ddof=1) / n if n > 1 else 0.25)
-    low, high = _logit_interval(value, float(np.sqrt(variance)), min(m, n))
-    return Metric.model_validate(
-        {"name": name, "split": split, "value": value, "n": m + n, "ci_low": low, "ci_high": high, "better": better}
-    )
+    return float(over.mean()), float(np.sqrt(variance))
 
 
-def _logit_interval(value: float, error: float, n: int) -> tuple[float, float]:
-    """An interval that stays inside [0, 1]; at the ends, where the error is 0, the rule of three."""
+def auc_interval(value: float, error: float, smaller: int, alpha: float = 0.05) -> tuple[float, float]:
+    """An interval on the logit scale, so that it stays inside [0, 1].
+
+    Without a spread (separated or wholly tied scores) the error says nothing; the rule of three on the `smaller`
+    side, -ln(alpha) / n, takes its place.
+    """
     if error == 0.0 or value in (0.0, 1.0):
-        return (max(0.0, value - 3 / n), value) if value > 0.5 else (value, min(1.0, value + 3 / n))
-    logit, half = np.log(value / (1 - value)), Z_95 * error / (value * (1 - value))
+        room = -np.log(alpha) / smaller
+        return (1.0 if value == 1.0 else value) - (room if value > 0 else 0.0), value + (room if value < 1 else 0.0)
+    logit, half = np.log(value / (1 - value)), norm.ppf(1 - alpha / 2) * error / (value * (1 - value))
     return float(1 / (1 + np.exp(half - logit))), float(1 / (1 + np.exp(-half - logit)))
+
+
+def auc(
+    members: ArrayLike, nonmembers: ArrayLike, *, name: str = "AUC", split: str = "all", better: str = "lower"
+) -> Metric:
+    """P(member scores higher), ties half, with DeLong's 95 % interval (`auc_interval`).
+
+    >>> auc([3, 2], [1, 0], name="area").value
+    1.0
+    """
+    pos, neg = scores_of(members, nonmembers)
+    value, error = delong(pos, neg)
+    low, high = auc_interval(value, error, min(pos.size, neg.size))
+    fields = {"value": value, "n": pos.size + neg.size, "ci_low": max(low, 0.0), "ci_high": min(high, 1.0)}
+    return Metric.model_validate({"name": name, "split": split, "better": better, **fields})
+
+
+# --- power at low error ----------------------------------------------------------------------------------------
+
+
+def resolvable(fpr: float, nonmembers: int, confidence: float = 0.95) -> bool:
+    """Whether so many non-members could show an FPR below `fpr`: none flagged would have a chance of at most 5 %.
+
+    >>> [n for n in (298, 299) if resolvable(0.01, n)], [n for n in (2994, 2995) if resolvable(0.001, n)]
+    ([299], [2995])
+    """
+    return bool(nonmembers * np.log1p(-fpr) <= np.log(1 - confidence))
+
+
+def threshold_at(nonmembers: ArrayLike, fpr: float) -> float:
+    """The least threshold that at most a share `fpr` of the non-members exceed."""
+    neg = np.sort(np.asarray(nonmembers, float).ravel())[::-1]
+    allowed = _allowed(neg.size, fpr)
+    return float(neg[allowed]) if allowed < neg.size else -np.inf
+
+
+def _allowed(nonmembers: int, fpr: float) -> int:
+    return int(np.floor(nonmembers * fpr + ROUNDING))
 
 
 def tpr_at_fpr(
@@ -73,15 +118,14 @@ def tpr_at_fpr(
 ) -> Metric:
     """The largest TPR at a threshold that flags at most a share `fpr` of the non-members, with its exact interval.
 
-    The value is None where the non-members are too few to show such a rate (fewer than 1 / fpr).
+    The value is None where the non-members are too few to show such a rate (see `resolvable`). The interval is for
+    the members' part alone, at the threshold that was found; `power_p_value` accounts for both sides.
     """
     pos, neg = scores_of(members, nonmembers)
     title = name or f"TPR at {100 * fpr:g} % FPR"
-    if neg.size * fpr < 1:
+    if not resolvable(fpr, neg.size):
         return Metric(name=title, split=split, value=None, n=pos.size, unit="proportion", better="lower")
-    allowed = int(np.floor(neg.size * fpr))
-    threshold = np.sort(neg)[::-1][allowed] if allowed < neg.size else -np.inf  # only scores above it are flagged
-    hits = int((pos > threshold).sum())
+    hits = int((pos > threshold_at(neg, fpr)).sum())  # only scores above it are flagged
     low, high = clopper_pearson(hits, pos.size)
     return Metric(
         name=title,
@@ -93,6 +137,18 @@ def tpr_at_fpr(
         unit="proportion",
         better="lower",
     )
+
+
+def power_p_value(members: ArrayLike, nonmembers: ArrayLike, fpr: float) -> float:
+    """P(at least as many members above the threshold of `tpr_at_fpr`) if members and non-members are exchangeable.
+
+    Exact: with a non-members allowed and h members found, the event says that among the a + h highest of all scores
+    at most a are non-members, a hypergeometric count. Ties make it larger, never smaller.
+    """
+    pos, neg = scores_of(members, nonmembers)
+    allowed = _allowed(neg.size, fpr)
+    hits = int((pos > threshold_at(neg, fpr)).sum())
+    return float(hypergeom.cdf(allowed, pos.size + neg.size, neg.size, allowed + hits)) if hits else 1.0
 
 
 def advantage(members: ArrayLike, nonmembers: ArrayLike) -> float:
