@@ -32,6 +32,7 @@ from upright.run.evidence import Metric
 from upright.run.flags import command
 from upright.run.lock import FolderLock
 from upright.run.manifest import Manifest, Status
+from upright.run.memory import keep_freed_memory
 from upright.run.steps import MISSING, StepStore
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ class RunFolder:
         self._lock.take()
         try:
             self._admit()
+            keep_freed_memory()
             for speed in speeds(self._config):
                 _set_threads(speed.threads)
         except BaseException:
