@@ -95,9 +95,9 @@ COMMANDS: dict[str, Command] = {
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code is 0 when done, 2 for a user's mistake, 130 when interrupted."""
+    """Run the command line. Exit codes: 0 done, 2 a user's mistake, 3 a claim is refuted, 130 interrupted."""
     try:
-        dispatch(list(sys.argv[1:] if words is None else words))
+        return dispatch(list(sys.argv[1:] if words is None else words))
     except UserError as error:
         return _say(f"upright: {error}", 2)
     except KeyboardInterrupt as error:
@@ -112,7 +112,6 @@ def main(words: Sequence[str] | None = None) -> int:
         where = f" while writing {error.filename}" if error.filename else ""
         notes = getattr(error, "__notes__", [])
         return _say(f"upright: disk full{where}; free some space{f', then: {notes[0]}' if notes else ''}", 2)
-    return 0
 
 
 def _say(line: str, code: int) -> int:
@@ -120,19 +119,19 @@ def _say(line: str, code: int) -> int:
     return code
 
 
-def dispatch(words: list[str]) -> None:
-    """Find the verb, parse the rest into its configuration, run it and show the outcome."""
+def dispatch(words: list[str]) -> int:
+    """Find the verb, parse the rest into its configuration, run it and show the outcome; the exit code."""
     if not words or words[0] in ("-h", "--help", "help"):
         print(overview())
-        return
+        return 0
     if words[0] in ("-V", "--version"):
         print(f"upright {__version__}")
-        return
+        return 0
     verb, rest = _find(words)
     if verb in COMMANDS and not ("-h" in rest or "--help" in rest):
-        _run(verb, rest)
-    else:
-        print(_verb_help(verb))
+        return _run(verb, rest)
+    print(_verb_help(verb))
+    return 0
 
 
 def _find(words: list[str]) -> tuple[str, list[str]]:
@@ -150,7 +149,7 @@ def _find(words: list[str]) -> tuple[str, list[str]]:
     raise UserError(f"unknown verb {tried!r} (allowed: {names}){f'; did you mean {near!r}?' if near else ''}")
 
 
-def _run(verb: str, words: list[str]) -> None:
+def _run(verb: str, words: list[str]) -> int:
     from upright.run.parse import parse
 
     command = COMMANDS[verb]
@@ -158,8 +157,8 @@ def _run(verb: str, words: list[str]) -> None:
     config: Any = parse(load(command.config), [word for word in words if word != "--dry-run"], f"upright {verb}")
     if dry:
         print(config.model_dump_json(indent=2, by_alias=True))
-    else:
-        show(load(command.run)(config))
+        return 0
+    return show(load(command.run)(config))
 
 
 def load(target: str) -> Any:
@@ -168,16 +167,17 @@ def load(target: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def show(result: "Outcome | None") -> None:
-    """Print the headline numbers of a result and its last line; None was printed by the verb itself."""
+def show(result: "Outcome | None") -> int:
+    """Print the headline numbers of a result and its last line; None was printed by the verb itself. The exit code."""
     if result is None:
-        return
+        return 0
     metrics = result.summary()
     if metrics:
         from upright.run.terminal import console, metric_table
 
         console().print(metric_table(metrics))
     print(result.message)
+    return result.exit_code
 
 
 def resume(config: "Resume") -> "Outcome | None":

@@ -30,7 +30,7 @@ from upright.lab import stories
 from upright.models.causal import CausalModel, load
 from upright.models.generate import generate
 from upright.run.evidence import Metric, scalar
-from upright.run.folder import RunFolder, RunResult, open_run
+from upright.run.folder import Message, RunFolder, RunResult, open_run
 
 T = TypeVar("T")
 PREFIX_STARTS = ("The", "Therefore", "Because", "I", "You")
@@ -268,15 +268,10 @@ def _metrics(config: Config, world: World, outcome: Outcome) -> list[Metric]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Folder:
+class Folder(Message):
     """An edited model on disk, and what was done to it."""
 
     model: Path
-    message: str
-
-    def summary(self) -> Sequence[Metric]:
-        """Nothing was measured."""
-        return ()
 
 
 def undo(config: Undo) -> Folder:

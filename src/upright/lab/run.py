@@ -28,7 +28,7 @@ from upright.models.matching import matches
 from upright.models.score import perplexity
 from upright.run.evidence import Metric, proportion, scalar
 from upright.run.evidence import perplexity as perplexity_metric
-from upright.run.folder import RunFolder, RunResult, open_run
+from upright.run.folder import Message, RunFolder, RunResult, open_run
 from upright.run.plots import forest, lines
 from upright.run.report import Report
 from upright.training.loop import Checkpoint, Plan, fit
@@ -38,24 +38,13 @@ MODEL = "model"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listing:
-    """What the lab holds."""
-
-    message: str
-
-    def summary(self) -> Sequence[Metric]:
-        """Nothing was measured."""
-        return ()
-
-
-@dataclass(frozen=True, kw_only=True)
 class Result(RunResult):
     """A trained model with what it was found to know."""
 
     model: Path
 
 
-def list_models(config: List) -> Listing:
+def list_models(config: List) -> Message:
     """The worlds and checkpoints by name, with sizes."""
     rows = []
     for folder in sorted(lab.WORLDS.glob("*/facts.tsv")):
@@ -63,7 +52,7 @@ def list_models(config: List) -> Listing:
         rows.append(f"lab:{folder.parent.name:<12} world       {facts:,} facts")
     for folder in sorted(lab.CHECKPOINTS.glob("*/model.safetensors")):
         rows.append(f"lab:{folder.parent.name:<12} model       {folder.stat().st_size / 1e6:.1f} MB")
-    return Listing(message="\n".join(rows))
+    return Message(message="\n".join(rows))
 
 
 @dataclass(frozen=True)

@@ -57,8 +57,24 @@ class Outcome(Protocol):
     def message(self) -> str:
         """The last line: where to look further."""
 
+    @property
+    def exit_code(self) -> int:
+        """0, or what tells a script that the answer is no."""
+
     def summary(self) -> Sequence[Metric]:
         """The numbers worth a look right after the run; may be none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """The outcome of a verb that measured nothing: a line or more for the terminal."""
+
+    message: str
+    exit_code: int = 0
+
+    def summary(self) -> Sequence[Metric]:
+        """Nothing was measured."""
+        return ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +93,11 @@ class RunResult:
     def message(self) -> str:
         """The last line on the terminal."""
         return f"report: {self.report}"
+
+    @property
+    def exit_code(self) -> int:
+        """A run that ended well exits with 0, unless its verb says otherwise."""
+        return 0
 
     def summary(self) -> Sequence[Metric]:
         """The numbers worth a look right after the run: all, unless a verb chooses."""
