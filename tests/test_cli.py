@@ -15,7 +15,7 @@ import pytest
 
 import upright
 from upright.cli import COMMANDS, main
-from upright.run.evidence import Metric
+from upright.run.folder import Message
 
 ENV = {**os.environ, "PYTHONPATH": str(Path(upright.__file__).parents[1])}
 Shell = Callable[..., subprocess.CompletedProcess[str]]
@@ -36,18 +36,13 @@ def test_a_run_prints_its_numbers_and_its_report(
     assert printed.endswith(f"report: {tmp_path}/run/report.html\n")
 
 
+@pytest.mark.parametrize("code", [0, 3])
 def test_a_result_without_numbers_says_its_message(
-    probe: Any, words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    probe: Any, words: list[str], code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class Done:
-        message = "model/: the last edit is undone"
-
-        def summary(self) -> list[Metric]:
-            return []
-
-    monkeypatch.setattr(probe, "run", lambda config: Done())
-    assert main(words) == 0
-    assert capsys.readouterr().out == "model/: the last edit is undone\n"
+    monkeypatch.setattr(probe, "run", lambda config: Message(message="refuted", exit_code=code))
+    assert main(words) == code
+    assert capsys.readouterr().out == "refuted\n"
 
 
 @pytest.mark.parametrize("asked", [[], ["--help"], ["-h"], ["help"]])
