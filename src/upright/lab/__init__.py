@@ -24,6 +24,11 @@ def world(name: str) -> Path:
     return _folder(WORLDS, "lab world", name, "facts.tsv")
 
 
+def table(name: str) -> Path:
+    """File of a world that is one table, `NAME.csv`. Raises UserError for an unknown name."""
+    return _folder(WORLDS, "lab table", name, "*.csv") / f"{name}.csv"
+
+
 def checkpoint(name: str) -> Path:
     """Folder of a trained model in Hugging Face form. Raises UserError for an unknown name."""
     return _folder(CHECKPOINTS, "lab model", name, "config.json")
