@@ -33,7 +33,7 @@ check: install
 	$(BIN)/python docs/build.py --check
 
 bench: install
-	$(BIN)/python benchmarks/$(VERB).py
+	$(BIN)/python -m benchmarks $(VERB)
 
 docs: install
 	$(BIN)/python docs/build.py

@@ -186,9 +186,9 @@ def relabelled(metric: Metric | None, label: str) -> list[Metric]:
 
 def asked() -> str:
     """The command line of this benchmark, without folders."""
-    words = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    words = sys.argv[1:]
     kept = [word for i, word in enumerate(words) if not {"--data", "--out"} & {word, words[i - 1] if i else ""}]
-    return shlex.join(["python", f"benchmarks/{kept[0]}", *kept[1:]])
+    return shlex.join(["python", "-m", "benchmarks", *kept])
 
 
 def machine() -> str:

@@ -50,6 +50,47 @@ COMMANDS: dict[str, Command] = {
         run="upright.editing.runner:apply",
         summary="Apply a stored edit to the model it was made for.",
     ),
+    "audit fairness": Command(
+        config="upright.audit.fairness.config:Config",
+        run="upright.audit.fairness.runner:run",
+        summary="Measure how decisions, scores or predicted numbers differ between groups.",
+        examples=("upright audit fairness decisions.csv --label y --prediction said --groups sex,race --out runs/fair",),
+    ),
+    "audit mitigate": Command(
+        config="upright.audit.mitigate.config:Config",
+        run="upright.audit.mitigate.runner:run",
+        summary="Try ways to make a tabular classifier fairer, and show what each costs.",
+        examples=("upright audit mitigate people.csv --label y --groups sex --features age,hours --out runs/mitigate",),
+    ),
+    "audit membership": Command(
+        config="upright.audit.membership.config:Config",
+        run="upright.audit.membership.runner:run",
+        summary="Test whether a model tells who was in its training data.",
+        examples=("upright audit membership --model m --members in.jsonl --nonmembers out.jsonl --out runs/member",),
+    ),
+    "audit exposure": Command(
+        config="upright.audit.exposure.config:Config",
+        run="upright.audit.exposure.runner:run",
+        summary="Test what of its training text a model gives away: canaries, passages, attributes, personal data.",
+    ),
+    "audit epsilon": Command(
+        config="upright.audit.epsilon.config:Config",
+        run="upright.audit.epsilon.runner:run",
+        summary="Bound epsilon from below by canary scores, and hold it against the claim.",
+        examples=("upright audit epsilon canaries.csv --delta 1e-5 --claimed 4 --out runs/epsilon",),
+    ),
+    "audit interplay": Command(
+        config="upright.audit.interplay.config:Config",
+        run="upright.audit.interplay.runner:run",
+        summary="Train one task under privacy levels and fairness constraints, and chart what each does to the other.",
+        examples=("upright audit interplay people.csv --label y --groups sex --features age,hours --out runs/interplay",),
+    ),
+    "audit checklist": Command(
+        config="upright.audit.checklist.config:Config",
+        run="upright.audit.checklist.runner:run",
+        summary="Put the findings of audits into one checklist that names what was not tested.",
+        examples=("upright audit checklist runs/fair runs/epsilon --answers answers.toml --out runs/checklist",),
+    ),
     "lab list": Command(
         config="upright.lab.config:List",
         run="upright.lab.run:list_models",

@@ -4,7 +4,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import edit, harness
+from benchmarks import __main__ as command
+from benchmarks import harness
 from benchmarks.harness import Absent, Bench, Section, cell, finished, relabelled, standalone, table
 from upright.editing import Config
 from upright.errors import UserError
@@ -44,13 +45,13 @@ def test_relabelled_metrics_of_two_methods_can_be_told_apart() -> None:
 def test_a_section_is_printed_and_written_with_its_numbers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["benchmarks/edit.py", "speed", "--out", str(tmp_path), "--quick"])
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "edit", "speed", "--out", str(tmp_path), "--quick"])
     metric = proportion("efficacy", 1, 2)
     section = Section("Title", [table({"memit": [metric]}, ["efficacy"])], ["A note."], [metric])
     section.publish(tmp_path / "out", "part")
     page = (tmp_path / "out" / "part.md").read_text(encoding="utf-8")
     assert capsys.readouterr().out.strip() == page.strip()
-    assert "`python benchmarks/edit.py speed --quick`" in page  # no folder of this machine
+    assert "`python -m benchmarks edit speed --quick`" in page  # no folder of this machine
     assert str(tmp_path) not in page
     assert read_json(tmp_path / "out" / "part.json")["metrics"] == [metric.model_dump(mode="json")]
 
@@ -104,21 +105,25 @@ def test_absent_data_skip_a_part_with_one_line(
 ) -> None:
     with pytest.raises(Absent, match="some/file"):
         Bench(tmp_path, tmp_path).read("some/file")
-    monkeypatch.setattr(sys, "argv", ["edit.py", "mquake", "--data", str(tmp_path), "--out", str(tmp_path / "out")])
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    assert edit.main() == 0
+    monkeypatch.setattr(
+        sys, "argv", ["benchmarks", "edit", "mquake", "--data", str(tmp_path), "--out", str(tmp_path / "out")]
+    )
+    assert command.main() == 0
     out = capsys.readouterr().out
     assert out.count("\n") == 1
     assert out.startswith("mquake: skipped")
     assert not (tmp_path / "out").exists()
 
 
-def test_an_unknown_part_lists_the_choices(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        edit.parser().parse_args(["tabels"])
-    assert "choose from tables, mquake, counterfact, speed" in capsys.readouterr().err
+def test_an_unknown_part_lists_the_choices(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "edit", "tabels", "--out", str(tmp_path)])
+    assert command.main() == 2
+    assert "unknown part 'tabels' (allowed: tables, mquake, counterfact, speed)" in capsys.readouterr().err
 
 
 def test_every_part_has_a_module() -> None:
-    for part in edit.PARTS:
-        assert (harness.ROOT / "benchmarks" / f"edit_{part}.py").exists()
+    for verb, parts in command.PARTS.items():
+        for part in parts:
+            assert (harness.ROOT / "benchmarks" / f"{verb}_{part}.py").exists()

@@ -13,6 +13,7 @@ from upright.errors import UserError
 from upright.run.config import Config, Positional, RunConfig, SpeedConfig
 from upright.run.flags import command, flags_of
 from upright.run.parse import from_file, parse
+from upright.run.records import Compare
 from upright.run.usage import help_text
 
 
@@ -268,6 +269,10 @@ def test_the_command_of_a_config_gives_the_config(config: Edit) -> None:
 def test_the_command_says_only_what_is_not_default() -> None:
     config = edit("--solver.lambda", "20000", "--out", "x", "--overwrite")
     assert command(config, "edit") == "upright edit --model m --facts f --solver.lambda 20000.0"
+
+
+def test_positional_lists_stay_words_of_their_own() -> None:
+    assert command(Compare(dirs=[Path("a,b"), Path("c d")]), "runs compare") == "upright runs compare a,b 'c d'"
 
 
 def test_every_flag_has_a_distinct_name() -> None:

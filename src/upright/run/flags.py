@@ -182,10 +182,20 @@ def lookup(tree: Any, path: tuple[str, ...]) -> Any:
 def _words(flag: Flag, value: Any) -> list[str]:
     if flag.switch and isinstance(value, bool):
         return [flag.name if value else flag.negative]
-    text = "none" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    if flag.many and value and all(isinstance(item, str | int | float) for item in value):
-        parts = [item if isinstance(item, str) else json.dumps(item) for item in value]
-        text = text if any("," in part or part[:1] in ("", "[") for part in parts) else ",".join(parts)
     if flag.positional:
-        return [text]
+        return [_plain(item) for item in value] if flag.many else [_plain(value)]
+    text = _joined(value) if flag.many else _plain(value)
     return [f"{flag.name}={text}"] if text.startswith("-") else [flag.name, text]
+
+
+def _plain(value: Any) -> str:
+    """A value as one word."""
+    return "none" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _joined(value: Any) -> str:
+    """A list as one word: its items between commas, or JSON where they hold commas themselves."""
+    if not value or not all(isinstance(item, str | int | float) for item in value):
+        return _plain(value)
+    parts = [_plain(item) for item in value]
+    return _plain(value) if any("," in part or part[:1] in ("", "[") for part in parts) else ",".join(parts)
