@@ -54,7 +54,7 @@ COMMANDS: dict[str, Command] = {
         config="upright.audit.fairness.config:Config",
         run="upright.audit.fairness.runner:run",
         summary="Measure how decisions, scores or predicted numbers differ between groups.",
-        examples=("upright audit fairness decisions.csv --label y --prediction said --groups sex,race --out runs/fair",),
+        examples=("upright audit fairness decisions.csv --label y --prediction said --groups sex --out runs/fair",),
     ),
     "audit mitigate": Command(
         config="upright.audit.mitigate.config:Config",
@@ -83,7 +83,7 @@ COMMANDS: dict[str, Command] = {
         config="upright.audit.interplay.config:Config",
         run="upright.audit.interplay.runner:run",
         summary="Train one task under privacy levels and fairness constraints, and chart what each does to the other.",
-        examples=("upright audit interplay people.csv --label y --groups sex --features age,hours --out runs/interplay",),
+        examples=("upright audit interplay people.csv --label y --groups sex --features age,hours --out runs/both",),
     ),
     "audit checklist": Command(
         config="upright.audit.checklist.config:Config",

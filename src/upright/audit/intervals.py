@@ -40,7 +40,7 @@ def clopper_pearson(hits: ArrayLike, n: ArrayLike, alpha: float = 0.05) -> Inter
 def wilson(hits: ArrayLike, n: ArrayLike) -> Interval:
     """Wilson's 95 % interval for arrays of counts; [0, 1] where n = 0."""
     x, m = np.asarray(hits, dtype=float), np.asarray(n, dtype=float)
-    z2, some = Z_95**2, np.maximum(m, 1e-300)
+    z2, some = Z_95**2, np.where(m > 0, m, 1.0)
     share = x / some
     centre = (share + z2 / (2 * some)) / (1 + z2 / some)
     half = Z_95 / (1 + z2 / some) * np.sqrt(share * (1 - share) / some + z2 / (4 * some**2))
@@ -51,13 +51,13 @@ def wilson(hits: ArrayLike, n: ArrayLike) -> Interval:
 
 
 def newcombe(hits1: ArrayLike, n1: ArrayLike, hits2: ArrayLike, n2: ArrayLike) -> Interval:
-    """95 % interval of p1 - p2 from both Wilson intervals (Newcombe 1998, method 10)."""
-    p1, p2 = np.asarray(hits1, float) / np.asarray(n1, float), np.asarray(hits2, float) / np.asarray(n2, float)
-    (l1, u1), (l2, u2) = wilson(hits1, n1), wilson(hits2, n2)
-    difference = p1 - p2
-    return Interval(
-        difference - np.sqrt((p1 - l1) ** 2 + (u2 - p2) ** 2), difference + np.sqrt((u1 - p1) ** 2 + (p2 - l2) ** 2)
-    )
+    """95 % interval of p1 - p2 from both Wilson intervals (Newcombe 1998, method 10); [-1, 1] where an n = 0."""
+    x1, m1, x2, m2 = (np.asarray(a, dtype=float) for a in (hits1, n1, hits2, n2))
+    (l1, u1), (l2, u2) = wilson(x1, m1), wilson(x2, m2)
+    p1, p2, some = x1 / np.where(m1 > 0, m1, 1.0), x2 / np.where(m2 > 0, m2, 1.0), (m1 > 0) & (m2 > 0)
+    low = p1 - p2 - np.sqrt((p1 - l1) ** 2 + (u2 - p2) ** 2)
+    high = p1 - p2 + np.sqrt((u1 - p1) ** 2 + (p2 - l2) ** 2)
+    return Interval(np.where(some, low, -1.0), np.where(some, high, 1.0))
 
 
 def katz(hits1: ArrayLike, n1: ArrayLike, hits2: ArrayLike, n2: ArrayLike) -> Interval:

@@ -103,7 +103,7 @@ def resolvable(fpr: float, nonmembers: int, confidence: float = 0.95) -> bool:
 
 
 def threshold_at(nonmembers: ArrayLike, fpr: float) -> float:
-    """The least threshold that at most a share `fpr` of the non-members exceed."""
+    """The least threshold that at most a share `fpr` of the non-members exceed: only what lies above it is flagged."""
     neg = np.sort(np.asarray(nonmembers, float).ravel())[::-1]
     allowed = _allowed(neg.size, fpr)
     return float(neg[allowed]) if allowed < neg.size else -np.inf
@@ -125,13 +125,19 @@ def tpr_at_fpr(
     title = name or f"TPR at {100 * fpr:g} % FPR"
     if not resolvable(fpr, neg.size):
         return Metric(name=title, split=split, value=None, n=pos.size, unit="proportion", better="lower")
-    hits = int((pos > threshold_at(neg, fpr)).sum())  # only scores above it are flagged
-    low, high = clopper_pearson(hits, pos.size)
+    return rate_above(pos, threshold_at(neg, fpr), name=title, split=split)
+
+
+def rate_above(scores: ArrayLike, threshold: float, *, name: str, split: str = "all") -> Metric:
+    """The share of scores above a given threshold, with its exact interval."""
+    values = np.asarray(scores, float).ravel()
+    hits = int((values > threshold).sum())
+    low, high = clopper_pearson(hits, values.size)
     return Metric(
-        name=title,
+        name=name,
         split=split,
-        value=hits / pos.size,
-        n=pos.size,
+        value=hits / values.size if values.size else None,
+        n=values.size,
         ci_low=float(low),
         ci_high=float(high),
         unit="proportion",
