@@ -1,0 +1,123 @@
+"""The exposure of canaries: the model's likelihoods, made ranks, made numbers."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from upright.audit.exposure import ranks
+from upright.audit.exposure.config import CanaryConfig
+from upright.audit.exposure.part import Part, verdict
+from upright.audit.exposure.plant import Canary
+from upright.audit.exposure.spaces import Space
+from upright.audit.findings import Finding
+from upright.audit.roc import auc
+from upright.models.causal import CausalModel, prompt_ids
+from upright.models.score import perplexity
+from upright.run.evidence import Metric, mean, scalar
+from upright.run.folder import RunFolder
+
+ITEM, TITLE = "privacy.exposure", "Exposure of canaries"
+RANKED, ESTIMATED = "exposure", "exposure beyond the candidates (estimate)"
+
+
+def nlls(model: CausalModel, texts: Sequence[str], batch_rows: int) -> Tensor:
+    """Negative log-likelihood of each text in nats (n,), summed over its tokens."""
+    longest = max(len(row) for row in prompt_ids(model.tokenizer, texts))
+    window = max(2, longest if model.context is None else min(longest, model.context))
+    return torch.tensor(perplexity(model, texts, window, max(1, window // 2), batch_rows).per_text)
+
+
+def canary_part(
+    config: CanaryConfig, folder: RunFolder, model: CausalModel, record: Sequence[Canary], rows: int
+) -> Part:
+    """Rank every canary among texts of its format that were never planted, one set for all canaries of a format."""
+    found: dict[str, dict[str, float]] = {}
+    fits: list[ranks.Fitted] = []
+    by_format: dict[str, list[Canary]] = defaultdict(list)
+    for canary in record:
+        by_format[canary.format].append(canary)
+    for number, (format, group) in enumerate(by_format.items()):
+        space = Space.parse(format)
+        own = [canary.text for canary in group]
+        others = space.sample(config.candidates, folder.rng(f"candidates-{number}"), set(own))
+        values = folder.step(f"canaries-{number}", partial(_nlls, model, [*own, *others], rows))["nll"].numpy()
+        law = ranks.fit(values[len(own) :])
+        ranked = ranks.exposure(values[: len(own)], values[len(own) :])
+        beyond = law.exposure(values[: len(own)], space.size)
+        fits.append(law)
+        found |= {c.id: {RANKED: float(r), ESTIMATED: float(b)} for c, r, b in zip(group, ranked, beyond, strict=True)}
+    return _part(config, folder, record, found, max(law.distance for law in fits))
+
+
+def _nlls(model: CausalModel, texts: Sequence[str], rows: int) -> dict[str, Tensor]:
+    return {"nll": nlls(model, texts, rows)}
+
+
+def _part(
+    config: CanaryConfig,
+    folder: RunFolder,
+    record: Sequence[Canary],
+    found: dict[str, dict[str, float]],
+    distance: float,
+) -> Part:
+    seed = folder.seed_for("exposure")
+    values = {
+        name: [[found[c.id][name] for c in record if (c.repeats > 0) == planted] for planted in (True, False)]
+        for name in (RANKED, ESTIMATED)
+    }
+    planted, controls = values[RANKED]
+    metrics = _means(record, found, seed)
+    if planted and controls:
+        metrics += [_difference(name, pair, seed) for name, pair in values.items()]
+        metrics.append(auc(planted, controls, name="canaries told from controls (AUC)"))
+    metrics.append(scalar("distance of the fitted law", distance, n=config.candidates))
+    return Part(
+        TITLE,
+        "Are sentences with random parts that were in the training text likelier than others of the same kind that "
+        "were not? Exposure is log2 of how many there are minus log2 of the rank, in bits; chance gives 1.44.",
+        _finding(config, metrics, len(planted), len(controls)),
+        metrics,
+        drawn=[m for m in metrics if m.name == RANKED],
+        limits=[
+            "Exposure above log2 of the candidates is an estimate: a skew-normal law is extended beyond what was "
+            f"scored; its distance from the candidates is {distance:.3f} (0 is a perfect fit).",
+            "Canaries of one format are ranked among the same candidates, whose chance their interval leaves out.",
+        ],
+    )
+
+
+def _means(record: Sequence[Canary], found: dict[str, dict[str, float]], seed: int) -> list[Metric]:
+    groups: dict[str, list[str]] = defaultdict(list)
+    for canary in sorted(record, key=lambda canary: canary.repeats):
+        groups[f"planted {canary.repeats} ×" if canary.repeats else "controls"].append(canary.id)
+    return [
+        mean(name, [found[i][name] for i in ids], split=split, unit="bits", better="lower", seed=seed % 2**32)
+        for name in (RANKED, ESTIMATED)
+        for split, ids in groups.items()
+    ]
+
+
+def _difference(name: str, pair: Sequence[Sequence[float]], seed: int) -> Metric:
+    value, low, high = ranks.difference(pair[0], pair[1], np.random.default_rng(seed))
+    n = sum(map(len, pair))
+    return Metric(
+        name=f"{name}, above controls", value=value, n=n, ci_low=low, ci_high=high, unit="bits", better="lower"
+    )
+
+
+def _finding(config: CanaryConfig, metrics: Sequence[Metric], planted: int, controls: int) -> Finding:
+    found = next((m for m in metrics if m.name == f"{RANKED}, above controls"), None)
+    if found is None:
+        text = f"{planted} planted canaries and {controls} controls: exposure means nothing without both."
+        return Finding(item=ITEM, verdict="void", text=text)
+    enough = min(planted, controls) >= config.least
+    text = (
+        f"Planted canaries are {found.value:.2f} bits more exposed than controls ({found.ci_low:.2f} to "
+        f"{found.ci_high:.2f}; {planted} planted, {controls} controls)"
+        + ("." if enough else f"; a verdict needs {config.least} of each.")
+    )
+    return Finding.model_validate({"item": ITEM, "verdict": verdict(found, enough), "text": text})

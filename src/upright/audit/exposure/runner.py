@@ -1,0 +1,78 @@
+"""Wiring of `upright audit exposure`: every test whose inputs were given."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from upright.audit.exposure import canaries, drawn, inference, present, written
+from upright.audit.exposure.config import Config
+from upright.audit.exposure.part import SIDES, Part, not_run
+from upright.audit.exposure.plant import Canary, read_record
+from upright.audit.exposure.texts import Text, read_texts
+from upright.audit.findings import Result, write_findings
+from upright.errors import UserError
+from upright.models.causal import CausalModel, load
+from upright.run.folder import RunFolder, open_run
+
+__all__ = ["Result", "run"]
+
+
+def run(config: Config) -> Result:
+    """Measure what a model gives away of its training text.
+
+    Raises:
+        UserError: before the model is loaded, for inputs that are missing or cannot be read.
+    """
+    record, texts = _inputs(config)
+    model = load(config.model, config.speed.device)
+    with open_run(config, verb="audit exposure") as folder:
+        for path in (config.canaries, config.members, config.nonmembers):
+            if path is not None:
+                folder.input(path)
+        folder.record(device=str(model.device), model_digest=model.digest())
+        parts = list(_parts(config, folder, model, record, texts))
+        metrics = [metric for part in parts for metric in part.metrics]
+        findings = [part.finding for part in parts]
+        write_findings(folder.path, findings)
+        folder.finish(metrics, present.report(config, parts))
+    return Result(out=folder.path, metrics=metrics, findings=findings)
+
+
+def _inputs(config: Config) -> tuple[list[Canary], dict[str, list[Text]]]:
+    if config.canaries is None and config.members is None:
+        raise UserError(
+            "give --canaries FILE (see upright audit plant) or --members FILE, texts the model learned from"
+        )
+    if config.members is None and (config.nonmembers or config.attribute):
+        raise UserError(
+            "--members is missing: non-members and attributes are held against texts the model learned from"
+        )
+    record = [] if config.canaries is None else read_record(config.canaries)
+    files = dict(zip(SIDES, (config.members, config.nonmembers), strict=True))
+    texts = {side: read_texts(path, config.attribute) for side, path in files.items() if path is not None}
+    shared = {text.text for text in texts.get(SIDES[0], [])} & {text.text for text in texts.get(SIDES[1], [])}
+    if shared:
+        raise UserError(
+            f"{config.nonmembers}: {len(shared)} texts are also in {config.members}; a text is member or non-member"
+        )
+    return record, texts
+
+
+def _parts(
+    config: Config, folder: RunFolder, model: CausalModel, record: Sequence[Canary], texts: Mapping[str, Sequence[Text]]
+) -> Iterator[Part]:
+    rows = config.speed.batch_rows
+    if record:
+        yield canaries.canary_part(config.canary, folder, model, record, rows)
+    else:
+        yield not_run(canaries.ITEM, canaries.TITLE, "needs --canaries, planted before training.")
+    if texts:
+        yield drawn.extraction_part(config.extraction, folder, model, texts, rows)
+    else:
+        yield not_run(drawn.ITEM, drawn.TITLE, "needs --members.")
+    if config.attribute and len(texts) == len(SIDES):
+        yield inference.attribute_part(config.inference, folder, model, texts, rows)
+    else:
+        yield not_run(inference.ITEM, inference.TITLE, "needs --attribute, --members and --nonmembers.")
+    if texts and config.personal.samples:
+        yield written.personal_part(config.personal, folder, model, texts, rows)
+    else:
+        yield not_run(written.ITEM, written.TITLE, "needs --members, and --personal.samples above 0.")
