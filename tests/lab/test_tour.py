@@ -9,17 +9,19 @@ from tests.tiny import write_model, write_world
 from upright import lab
 from upright.cli import main
 from upright.errors import UserError
+from upright.lab import loans
 from upright.models.causal import load
 
 
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A lab of twelve facts and an untrained model."""
+    """A lab of twelve facts, an untrained model and some hundred loans."""
     monkeypatch.setenv("UPRIGHT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(lab, "WORLDS", tmp_path / "worlds")
     monkeypatch.setattr(lab, "CHECKPOINTS", tmp_path / "checkpoints")
     write_world(tmp_path / "worlds" / "atlas")
     write_model(tmp_path / "checkpoints" / "atlas")
+    loans.write(tmp_path / "worlds" / "loans" / "loans.csv", rows=400)
     return tmp_path
 
 
@@ -30,9 +32,11 @@ def test_the_tour_runs_every_verb_and_writes_one_page(small: Path, capsys: pytes
     told = json.loads((out / "metrics.json").read_text())["metrics"]
     edit = json.loads((out / "edit" / "metrics.json").read_text())["metrics"]
     assert {m["name"] for m in told} >= {"efficacy (exact)", "multi-hop (exact)", "untouched (exact)", "writing time"}
-    assert all(metric in edit for metric in told)
+    audit = json.loads((out / "audit-fairness" / "metrics.json").read_text())["metrics"]
+    assert all(metric in edit + audit for metric in told)
     page = (out / "report.html").read_text()
-    assert "edit/report.html" in page
+    assert all(f"{name}/report.html" in page for name in ("edit", "audit-fairness", "audit-checklist"))
+    assert "fairness." in page
     assert "The code of the currency of France is" in page  # something that was written because of something else
     assert (out / "edit" / "patch.safetensors").exists()
     assert main(["tour", "--out", str(out)]) == 2

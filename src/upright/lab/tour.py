@@ -1,12 +1,11 @@
 """`upright tour`: every verb once on the lab, and one page that shows what came of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from upright import editing, lab
+from upright import audit, editing, lab
 from upright.lab.config import TourConfig
-from upright.run.evidence import Metric
 from upright.run.folder import RunResult, open_run
 from upright.run.report import Report
 
@@ -18,40 +17,87 @@ class Result(RunResult):
     stops: Sequence[Path]
 
 
+@dataclass(frozen=True)
+class Chapter:
+    """What one verb did."""
+
+    title: str
+    text: str
+    """What was asked, in a sentence or two."""
+    result: RunResult
+    examples: Sequence[Mapping[str, object]]
+    caption: str
+
+
 def run(config: TourConfig) -> Result:
     """Run the tour; each verb has its own run folder below the tour's."""
     with open_run(config, verb="tour") as folder:
-        edit = editing.run(_edit(config, folder.path / "edit"))
-        found = list(edit.summary())
-        folder.finish(found, _report(edit, found))
-        return Result(out=folder.path, metrics=found, stops=[edit.out])
+        chapters = [make(config, folder.path) for make in CHAPTERS]
+        found = [metric for chapter in chapters for metric in chapter.result.summary()]
+        folder.finish(found, _report(folder.path, chapters))
+        return Result(out=folder.path, metrics=found, stops=[chapter.result.out for chapter in chapters])
 
 
-def _edit(config: TourConfig, out: Path) -> editing.Config:
-    """The real changes of recent years, with their consequences."""
-    return editing.Config(
-        model="lab:atlas",
-        facts=lab.world("atlas") / "changes.jsonl",
-        kg=["lab:atlas"],
-        out=out,
-        overwrite=True,
-        seed=config.seed,
-        speed=config.speed,
-    )
-
-
-def _report(edit: editing.Result, found: Sequence[Metric]) -> Report:
+def _report(folder: Path, chapters: Sequence[Chapter]) -> Report:
     page = Report("Tour", "Every verb ran once on a model small enough for a laptop; these are its numbers.")
-    page.section(
+    for chapter in chapters:
+        page.section(chapter.title, chapter.text, f"Its own report: {chapter.result.report.relative_to(folder)}")
+        page.table(chapter.result.summary())
+        page.examples(chapter.examples, chapter.caption)
+    return page
+
+
+def _edit(config: TourConfig, out: Path) -> Chapter:
+    """The real changes of recent years, with their consequences."""
+    result = editing.run(
+        editing.Config(
+            model="lab:atlas",
+            facts=lab.world("atlas") / "changes.jsonl",
+            kg=["lab:atlas"],
+            out=out / "edit",
+            overwrite=True,
+            seed=config.seed,
+            speed=config.speed,
+        )
+    )
+    said = {row["prompt"]: row["target"] for row in result.edit.ledger if row["origin"] == "contextual"}
+    shown = list(said.items())[:: max(1, len(said) // 6)][:6]
+    return Chapter(
         "edit: change what a model knows",
         "Forty changes of the last twenty years, such as countries that took the euro or moved their capital, were "
         "written into a model that knew the world before them, together with what follows from them.",
-        f"Its own report: {edit.report.relative_to(edit.out.parent)}",
-    )
-    page.table(found)
-    said = {row["prompt"]: row["target"] for row in edit.edit.ledger if row["origin"] == "contextual"}
-    shown = list(said.items())[:: max(1, len(said) // 6)][:6]
-    return page.examples(
+        result,
         [{"written because of another change": prompt, "object": target} for prompt, target in shown],
         "Every so many sentences of the ledger.",
     )
+
+
+def _audit(config: TourConfig, out: Path) -> Chapter:
+    """The decisions of a lender who is biased by design, and what was not tested of him."""
+    fairness = audit.fairness.run(
+        audit.fairness.Config(
+            table=lab.table("loans"),
+            groups=["sex", "region"],
+            label="repaid",
+            prediction="granted",
+            score="score",
+            out=out / "audit-fairness",
+            overwrite=True,
+            seed=config.seed,
+        )
+    )
+    checklist = audit.checklist.run(
+        audit.checklist.Config(runs=[fairness.out], out=out / "audit-checklist", overwrite=True, seed=config.seed)
+    )
+    return Chapter(
+        "audit: privacy and fairness, and what each does to the other",
+        "Six thousand invented people asked for a loan. The lender takes something off for women and more for the "
+        "south; the audit is told only what was decided and who would have repaid. What it did not look into stands in "
+        f"the checklist: {checklist.report.relative_to(out)}",
+        fairness,
+        [{"question": f.item, "verdict": f.verdict, "why": f.text} for f in fairness.findings],
+        "All conclusions of the audit.",
+    )
+
+
+CHAPTERS: tuple[Callable[[TourConfig, Path], Chapter], ...] = (_edit, _audit)

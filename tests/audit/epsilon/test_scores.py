@@ -49,8 +49,8 @@ def test_included_is_read_as_people_write_it(tmp_path: Path, words: tuple[str, s
         ("score,included\n1,1\n2,\n3,0\n4,\n", r"line 3, included: got None; must be 0 or 1 \(and 1 more rows\)"),
         ("scores,included\n1,1\n2,0\n", "unknown column in .*'score'.*did you mean 'scores'"),
         ("score,included\n1,1\n2,1\n", "2 of 2 canaries are in; needs some in and some out"),
-        ("score,included\n", "0 of 0 canaries are in"),
-        ("", "cannot be read as csv"),
+        ("score,included\n", "holds no rows"),
+        ("", "cannot be read as a csv table"),
         ("score,included,run\n1,1,a\n2,0,b\n", "holds 2 runs; one run is judged at a time"),
     ],
 )
@@ -75,13 +75,13 @@ def test_other_names_endings_and_types(tmp_path: Path) -> None:
     path.write_text("\n".join(json.dumps({"loss": i, "member": i % 2 == 0}) for i in range(4)), encoding="utf-8")
     found = read_scores(path, ColumnsConfig(score="loss", included="member"), many=False)
     assert (found.score.tolist(), found.included.tolist()) == ([0, 1, 2, 3], [True, False, True, False])
-    with pytest.raises(UserError, match=r"got the ending '\.txt'; must be \.csv, \.jsonl, \.parquet"):
+    with pytest.raises(UserError, match=r"got a \.txt file; must be one of \.csv, \.parquet, \.jsonl"):
         read_scores(tmp_path / "x.txt", COLUMNS, many=False)
-    with pytest.raises(UserError, match=r"absent\.csv: cannot be read"):
+    with pytest.raises(UserError, match=r"absent\.csv: is not there"):
         read_scores(tmp_path / "absent.csv", COLUMNS, many=False)
     nested = write(tmp_path / "nested.parquet", pl.DataFrame({"score": [[1.0], [2.0]], "included": [0, 1]}))
     with pytest.raises(UserError, match=r"score holds List\(Float64\); must be numbers"):
         read_scores(nested, COLUMNS, many=False)
     path.write_text('{"score": 1, "included": 1}\n{"score": ', encoding="utf-8")
-    with pytest.raises(UserError, match=r"x\.jsonl: cannot be read as jsonl"):
+    with pytest.raises(UserError, match=r"x\.jsonl: cannot be read as a jsonl table"):
         read_scores(path, COLUMNS, many=False)

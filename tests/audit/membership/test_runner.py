@@ -187,7 +187,7 @@ def test_speed_changes_nothing(make: Make) -> None:
         ({"members": None}, "give --model, --members and --nonmembers"),
         ({"scores": Path("t.csv")}, "--scores and --model exclude each other"),
         ({"features": ["x"]}, "--features names columns of --scores"),
-        ({"nonmembers": Path("absent.jsonl")}, "absent.jsonl: cannot be read"),
+        ({"nonmembers": Path("absent.jsonl")}, "absent.jsonl: is not there"),
         ({"group": "knd"}, "did you mean 'kind'"),
         ({"text": TextConfig(column="txt")}, "did you mean 'text'"),
         ({"model": "/no/model"}, "no such folder"),

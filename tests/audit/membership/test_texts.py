@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from upright.audit.membership.texts import Text, read_frame, read_texts, shingles, without_copies
+from upright.audit.membership.texts import Text, read_texts, shingles, without_copies
 from upright.errors import UserError
 
 
@@ -65,14 +65,3 @@ def test_bad_files_say_what_is_wrong(tmp_path: Path) -> None:
         read_texts(path, "text", None)
     with pytest.raises(UserError, match=r"unknown column of .*x\.jsonl 'txet' \(allowed: text\); did you mean 'text'"):
         read_texts(path, "txet", None)
-    path.write_text("{broken\n")
-    with pytest.raises(UserError, match="cannot be read as jsonl"):
-        read_frame(path)
-    with pytest.raises(UserError, match="unknown kind of file"):
-        read_frame(tmp_path / "x.xls")
-    with pytest.raises(UserError, match="cannot be read as csv"):
-        read_frame(tmp_path / "absent.csv")
-    empty = tmp_path / "e.csv"
-    empty.write_text("text\n")
-    with pytest.raises(UserError, match="has no rows"):
-        read_frame(empty)

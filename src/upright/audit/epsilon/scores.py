@@ -1,6 +1,6 @@
 """The scores of canaries: reading a table of them, with every bad row named by its line."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,9 @@ from numpy.typing import NDArray
 
 from upright.audit.epsilon.config import ColumnsConfig
 from upright.audit.intervals import Floats
-from upright.errors import UserError, unknown
+from upright.errors import UserError
+from upright.run.tables import line_of, need_columns, read_table
 
-READERS: dict[str, tuple[Callable[[Path], pl.DataFrame], int]] = {  # and the line on which the first row stands
-    ".csv": (lambda path: pl.read_csv(path, infer_schema_length=None), 2),
-    ".jsonl": (lambda path: pl.read_ndjson(path, infer_schema_length=None), 1),
-    ".parquet": (pl.read_parquet, 1),
-}
 IN, OUT = ("1", "1.0", "true"), ("0", "0.0", "false")
 
 
@@ -53,10 +49,8 @@ def read_scores(path: Path, columns: ColumnsConfig, many: bool) -> Scores:
     Raises:
         UserError: if a column is missing, a value is none, a run stands twice, or nothing is in or out.
     """
-    table, first = _load(path)
-    for name in (columns.score, columns.included):
-        if name not in table.columns:
-            raise unknown(f"column in {path}:", name, table.columns)
+    table, first = read_table(path), line_of(path, 0)
+    need_columns(path, [columns.score, columns.included], table.columns)
     if columns.run in table.columns:
         _check_runs(path, table[columns.run], first, many)
     found = Scores(_numbers(path, table[columns.score], first), _flags(path, table[columns.included], first))
@@ -64,16 +58,6 @@ def read_scores(path: Path, columns: ColumnsConfig, many: bool) -> Scores:
     if count in (0, len(table)):
         raise UserError(f"{path}: {count} of {len(table)} canaries are in; needs some in and some out")
     return found
-
-
-def _load(path: Path) -> tuple[pl.DataFrame, int]:
-    if path.suffix.lower() not in READERS:
-        raise UserError(f"{path}: got the ending {path.suffix!r}; must be {', '.join(READERS)}")
-    reader, first = READERS[path.suffix.lower()]
-    try:
-        return reader(path), first
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise UserError(f"{path}: cannot be read as {path.suffix[1:]}: {str(error).splitlines()[0]}") from error
 
 
 def _numbers(path: Path, column: pl.Series, first: int) -> Floats:

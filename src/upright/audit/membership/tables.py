@@ -23,8 +23,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from upright.audit.membership.attacks import confidence, confidence_of, log_probability
-from upright.audit.membership.texts import Drop, read_frame
+from upright.audit.membership.texts import Drop
 from upright.errors import UserError, unknown
+from upright.run.tables import read_table
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -61,7 +62,7 @@ def read_outputs(path: Path, features: list[str], group: str | None) -> tuple[Ou
 
     Raises UserError for a missing column, an unknown label, and masks that are not 0 or 1, with the first bad row.
     """
-    frame = read_frame(path)
+    frame = read_table(path)
     for name in ("member", *features, *([group] if group else [])):
         if name not in frame.columns:
             raise unknown(f"column of {path}", name, frame.columns)

@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from upright.errors import UserError, unknown
+from upright.run.tables import read_table
 
 Bools = NDArray[np.bool_]
 
@@ -32,30 +33,12 @@ class Drop(NamedTuple):
     row: str
 
 
-def read_frame(path: Path) -> pl.DataFrame:
-    """A table from CSV, JSONL or Parquet. Raises UserError for what cannot be read or has no rows."""
-    readers = {
-        ".csv": lambda: pl.read_csv(path, infer_schema_length=None),
-        ".jsonl": lambda: pl.read_ndjson(path, infer_schema_length=None),
-        ".parquet": lambda: pl.read_parquet(path),
-    }
-    if path.suffix.lower() not in readers:
-        raise unknown("kind of file", path.suffix or path.name, readers)
-    try:
-        frame = readers[path.suffix.lower()]()
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise UserError(f"{path}: cannot be read as {path.suffix[1:]}: {str(error).strip().splitlines()[0]}") from error
-    if not frame.height:
-        raise UserError(f"{path}: has no rows; give at least one record")
-    return frame
-
-
 def read_texts(path: Path, column: str, group: str | None) -> tuple[list[Text], list[Drop]]:
     """The texts of a file, and the rows without one.
 
     Raises UserError for a missing column and for a text that is not a string, with its row.
     """
-    frame = read_frame(path)
+    frame = read_table(path)
     for name in (column, *([group] if group else [])):
         if name not in frame.columns:
             raise unknown(f"column of {path}", name, frame.columns)

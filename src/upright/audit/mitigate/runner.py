@@ -15,7 +15,7 @@ from upright.audit.findings import write_findings
 from upright.audit.mitigate import points, present
 from upright.audit.mitigate.config import NONE, Config
 from upright.audit.mitigate.methods import Decisions, Learner, Rows, fold_numbers, needed
-from upright.audit.mitigate.table import Encoder, Table, read_table
+from upright.audit.mitigate.table import Encoder, Table, read_people
 from upright.audit.roc import auc
 from upright.run.evidence import Metric
 from upright.run.files import atomic
@@ -60,7 +60,7 @@ def run(config: Config) -> Result:
     """
     needed(config)
     with open_run(config, verb="audit mitigate") as folder:
-        table = read_table(config, folder)
+        table = read_people(config, folder)
         names = [NONE, *config.methods]
         with progress("methods", len(names) * config.seeds * config.folds) as bar:
             found = {}

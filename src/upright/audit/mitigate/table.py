@@ -2,22 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from polars import selectors as cs
-from polars.exceptions import PolarsError
 
 from upright.audit.mitigate.config import Config
 from upright.errors import UserError, unknown
 from upright.run.folder import RunFolder
+from upright.run.tables import read_table, table_file
 
 MIN_EVENTS = 5
 ROW = "__row"
 ALIASES = {"1": ("1", "1.0", "true"), "0": ("0", "0.0", "false")}  # truth values and numbers read back as text
-KINDS = (".csv", ".parquet", ".jsonl")
 
 
 @dataclass(frozen=True)
@@ -36,14 +34,15 @@ class Table:
     """Names of the groups; crossed attributes are joined by " × "."""
 
 
-def read_table(config: Config, folder: RunFolder) -> Table:
+def read_people(config: Config, folder: RunFolder) -> Table:
     """The usable rows. Rows without label or group and rows of groups too small to judge go to `folder.fail`.
 
     Raises:
         UserError: for a file that is no table, unknown columns, a label without exactly two values, or fewer than two
             groups of sufficient size.
     """
-    frame = _read(folder.input(table_file(config.table))).with_row_index(ROW)
+    folder.input(table_file(config.table))
+    frame = read_table(config.table).with_row_index(ROW)
     chosen = _features(config, frame.columns)
     needed = [config.label, *config.groups]
     known = frame.filter(pl.all_horizontal(pl.col(needed).is_not_null()))
@@ -62,32 +61,6 @@ def read_table(config: Config, folder: RunFolder) -> Table:
     return Table(
         kept.select(chosen), kept[ROW].cast(pl.Int64).to_numpy(), label[large.to_numpy()], group, [*map(str, names)]
     )
-
-
-def table_file(table: Path) -> Path:
-    """The file of a table: a path as it is, or that of `lab:NAME`."""
-    kind, _, name = str(table).partition(":")
-    if kind != "lab" or not name:
-        return table
-    from upright.lab import table as lab_table  # the lab is opened by name, and only when asked for
-
-    return lab_table(name)
-
-
-def _read(path: Path) -> pl.DataFrame:
-    kind = path.suffix.lower()
-    if kind not in KINDS:
-        raise UserError(f"{path}: got a file of type {kind or 'unknown'}; must be one of {', '.join(KINDS)}")
-    try:
-        if kind == ".csv":  # types are guessed from all rows: the first may look like whole numbers
-            frame = pl.read_csv(path, infer_schema_length=None)
-        else:
-            frame = pl.read_parquet(path) if kind == ".parquet" else pl.read_ndjson(path, infer_schema_length=None)
-    except (PolarsError, OSError) as error:
-        raise UserError(f"{path}: cannot be read as a table: {str(error).strip().splitlines()[0]}") from error
-    if not frame.height:
-        raise UserError(f"{path}: holds no rows; give a table with one row a person")
-    return frame
 
 
 def _features(config: Config, columns: Sequence[str]) -> list[str]:
