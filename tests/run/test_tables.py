@@ -14,7 +14,12 @@ ROWS = pl.DataFrame({"name": ["a", "b"], "score": [1.0, 2.5]})
 def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """The same two rows in each format."""
     path = tmp_path / f"table.{request.param}"
-    {"csv": ROWS.write_csv, "parquet": ROWS.write_parquet, "jsonl": ROWS.write_ndjson}[request.param](path)
+    if path.suffix == ".csv":
+        ROWS.write_csv(path)
+    elif path.suffix == ".parquet":
+        ROWS.write_parquet(path)
+    else:
+        ROWS.write_ndjson(path)
     return path
 
 
