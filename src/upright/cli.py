@@ -92,8 +92,10 @@ COMMANDS: dict[str, Command] = {
     "audit interplay": Command(
         config="upright.audit.interplay.config:Config",
         run="upright.audit.interplay.runner:run",
-        summary="Train one task under privacy levels and fairness constraints, and chart what each does to the other.",
-        examples=("upright audit interplay people.csv --label y --groups sex --features age,hours --out runs/both",),
+        summary="Train over privacy levels and fairness constraints; measure both by group.",
+        examples=(
+            "upright audit interplay lab:loans --label repaid --groups sex --features income,debt,years_employed",
+        ),
     ),
     "audit checklist": Command(
         config="upright.audit.checklist.config:Config",

@@ -15,6 +15,7 @@ from upright import lab
 from upright.errors import UserError
 from upright.knowledge.changes import read_changes
 from upright.knowledge.files import open_graph, open_relations
+from upright.knowledge.graph import KnowledgeGraph
 from upright.knowledge.memory import MemoryGraph
 from upright.knowledge.relations import Relations, Split
 from upright.knowledge.verbalise import Fact, sentence, taught
@@ -97,13 +98,13 @@ def _world(config: Build) -> _World:
     known = taught(graph, relations)
     if not known:
         raise UserError(f"{', '.join(specs)}: no fact with a single object; a lab model learns functional relations")
-    return _World(graph, relations, known, _names(specs, known))
+    return _World(graph, relations, known, _names(specs, graph, known))
 
 
-def _names(specs: Sequence[str], known: Sequence[Fact]) -> list[str]:
+def _names(specs: Sequence[str], graph: KnowledgeGraph, known: Sequence[Fact]) -> list[str]:
     files = [path for spec in specs if (path := Path(spec) / "changes.jsonl").is_file()]
     new = {change.object for path in files for change in read_changes(path)}
-    return sorted(new - {fact.answer for fact in known})
+    return sorted(set(graph.labels(sorted(new)).values()) - {fact.answer for fact in known})
 
 
 def _texts(config: Build, seed: int) -> Iterator[str]:

@@ -184,7 +184,9 @@ def test_refused_tables(tmp_path: Path, text: str, more: dict[str, Any], message
         reading.check(reading.count(path, asked), asked)
 
 
-@pytest.mark.parametrize(("name", "message"), [("t.xlsx", "must be one of"), ("t.parquet", "not a readable parquet")])
+@pytest.mark.parametrize(
+    ("name", "message"), [("t.xlsx", "must be one of"), ("t.parquet", "cannot be read as a parquet table")]
+)
 def test_refused_files(tmp_path: Path, name: str, message: str) -> None:
     path = tmp_path / name
     path.write_text("nothing\nof the kind\n")
@@ -194,7 +196,7 @@ def test_refused_files(tmp_path: Path, name: str, message: str) -> None:
 
 def test_absent_and_empty_places(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not there"):
-        reading.files(tmp_path / "t.csv")
+        reading.scan(tmp_path / "t.csv", config(tmp_path))
     with pytest.raises(UserError, match="holds no table"):
         reading.files(tmp_path)
 

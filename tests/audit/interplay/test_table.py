@@ -106,8 +106,8 @@ def test_rows_are_a_sample_by_seed(make: Make) -> None:
         ({"features": ["hired"]}, "--label hired: is also a feature or group"),
         ({"positive": "yes"}, r"--positive 'yes': must be one of two or more values of hired \(got: 0, 1\)"),
         ({"groups": ["town"], "min_group": 500}, "got 0 groups with 500 records"),
-        ({"table": Path("people.xls")}, "type .xls; must be one of .csv, .parquet, .jsonl"),
-        ({"table": Path("nowhere.csv")}, "nowhere.csv: cannot be read as a table"),
+        ({"table": Path("people.xls")}, "got a .xls file; must be one of .csv, .parquet, .jsonl"),
+        ({"table": Path("nowhere.csv")}, "nowhere.csv: is not there"),
     ],
 )
 def test_mistakes_are_told_in_one_line(make: Make, changes: dict[str, Any], message: str) -> None:

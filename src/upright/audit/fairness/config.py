@@ -15,7 +15,7 @@ class Config(RunConfig):
     """Measure how decisions, scores or predicted numbers differ between groups."""
 
     table: Annotated[Path, Positional]
-    """CSV, Parquet or JSONL with a row for each decision; or a folder of such files, whose counts are added."""
+    """CSV, Parquet, JSONL or lab:NAME, a row for each decision; or a folder of such files, whose counts are added."""
     groups: Names
     """Columns that say which group a record belongs to."""
     label: str

@@ -5,7 +5,7 @@ group or stratum is a group of its own; a row whose label, prediction, score or 
 the reason, never lost.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,8 @@ from upright.audit.fairness import counts as c
 from upright.audit.fairness.config import Config
 from upright.audit.fairness.counts import Counts
 from upright.errors import UserError, unknown
+from upright.run.tables import SCANNERS, need_columns, scan_table, table_file
 
-READERS: dict[str, Callable[..., pl.LazyFrame]] = {
-    ".csv": pl.scan_csv,
-    ".parquet": pl.scan_parquet,
-    ".jsonl": pl.scan_ndjson,
-    ".ndjson": pl.scan_ndjson,
-}
 BINS = 2**14  # of equal width over [0, 1], for scores
 LISTED = 1000  # unusable rows that failures.jsonl names one by one
 MOST_GROUPS, MOST_CLASSES = 2000, 100
@@ -51,30 +46,19 @@ class Source:
 
 def files(path: Path) -> list[Path]:
     """The file itself, or the tables of a folder in the order of their names."""
-    if path.is_dir():
-        found = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in READERS)
-        if not found:
-            raise UserError(f"{path}: holds no table; must hold {', '.join(READERS)} files")
-        return found
-    if not path.is_file():
-        raise UserError(f"{path}: is not there; give a CSV, Parquet or JSONL file, or a folder of them")
-    return [path]
+    if not path.is_dir():
+        return [table_file(path)]
+    found = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in SCANNERS)
+    if not found:
+        raise UserError(f"{path}: holds no table; must hold {', '.join(SCANNERS)} files")
+    return found
 
 
 def scan(path: Path, config: Config) -> Source:
     """A lazy view of a file. Raises UserError for a kind that cannot be read and columns that are not there."""
-    suffix = path.suffix.lower()
-    if suffix not in READERS:
-        raise UserError(f"{path}: got a {suffix or 'nameless'} file; must be one of {', '.join(READERS)}")
-    try:
-        # as text, so that a column's type does not depend on its first rows
-        frame = pl.scan_csv(path, infer_schema=False) if suffix == ".csv" else READERS[suffix](path)
-        schema = frame.collect_schema()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise UserError(f"{path}: not a readable {suffix[1:]} table: {str(error).splitlines()[0]}") from error
-    for name in columns_of(config):
-        if name not in schema:
-            raise unknown(f"column in {path}:", name, schema.names())
+    frame = scan_table(path)
+    schema = frame.collect_schema()
+    need_columns(path, columns_of(config), schema.names())
     return Source(frame, dict(schema), config)
 
 

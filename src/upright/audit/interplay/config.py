@@ -84,7 +84,7 @@ class Config(RunConfig):
     """Train one task over privacy levels and fairness constraints, and measure both goals by group."""
 
     table: Annotated[Path, Positional]
-    """Table of records: CSV, Parquet or JSONL."""
+    """Table of records: CSV, Parquet, JSONL or lab:NAME."""
     label: str
     """Column of the outcome."""
     positive: str = "1"

@@ -1,20 +1,18 @@
 """The records as numbers: read, checked, split into those that are public and those that are audited."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
 from polars import selectors as cs
-from polars.exceptions import PolarsError
 from torch import Tensor
 
 from upright.audit.interplay.config import Config
 from upright.errors import UserError, unknown
 from upright.run.folder import RunFolder
+from upright.run.tables import read_table
 
 ROW = "__row"
 PUBLIC = 0.1
@@ -22,11 +20,6 @@ MIN_OUTCOMES = 10
 MAX_WORDS = 200
 FARTHEST = 5.0  # standard deviations, so that one odd number does not own a gradient
 TRUE = ("1", "1.0", "true", "True")
-READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
-    ".csv": lambda path: pl.read_csv(path, infer_schema_length=None),
-    ".parquet": pl.read_parquet,
-    ".jsonl": lambda path: pl.read_ndjson(path, infer_schema_length=None),
-}
 
 Ints = NDArray[np.int64]
 
@@ -74,7 +67,7 @@ def read_problem(config: Config, folder: RunFolder) -> Problem:
     Raises:
         UserError: for a file that is no table, unknown columns or labels, or fewer than two groups of sufficient size.
     """
-    frame = _read(config.table).with_row_index(ROW)
+    frame = read_table(config.table).with_row_index(ROW)
     chosen = _features(config, [name for name in frame.columns if name != ROW])
     needed = [config.label, *config.groups]
     known = frame.drop_nulls(needed)
@@ -96,19 +89,6 @@ def read_problem(config: Config, folder: RunFolder) -> Problem:
             "--min-group)"
         )
     return _split(kept, chosen, names, np.random.default_rng(folder.seed_for("public")))
-
-
-def _read(path: Path) -> pl.DataFrame:
-    kind = path.suffix.lower()
-    if kind not in READERS:
-        raise UserError(f"{path}: got a file of type {kind or 'unknown'}; must be one of {', '.join(READERS)}")
-    try:
-        frame = READERS[kind](path)
-    except (PolarsError, OSError) as error:
-        raise UserError(f"{path}: cannot be read as a table: {str(error).strip().splitlines()[0]}") from error
-    if not frame.height:
-        raise UserError(f"{path}: holds no rows; give a table with one row a record")
-    return frame
 
 
 def _features(config: Config, columns: list[str]) -> list[str]:
