@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.edit_mquake import case_metrics, questions
+from benchmarks import edit_mquake
+from benchmarks.edit_mquake import WORDINGS, Sheet, case_metrics, groups, joined, questions
 from benchmarks.mquake_data import MQuake, first_of_each, read, write_world
 from upright.knowledge.changes import check_changes, read_changes
 from upright.knowledge.files import open_graph, open_relations
@@ -122,3 +123,19 @@ def test_any_of_three_and_mean_by_hand() -> None:
     assert mean_of.value == pytest.approx(1 / 6)
     empty = case_metrics(rows, [False] * 3, "none")
     assert [metric.value for metric in empty] == [None, None]
+
+
+def test_groups_hold_the_edits_their_cases_need(data: MQuake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edit_mquake, "GROUP", 1)
+    first, second = groups(data)
+    assert ([case.number for case in first.cases], [case.number for case in second.cases]) == ([1], [2])
+    assert first.edits == [Edge("n1", "P27", "italy"), Edge("italy", "P37", "latin")]
+    assert second.edits == [Edge("italy", "P37", "latin"), Edge("n3", "P27", "italy")]
+
+
+def test_answers_of_groups_are_joined_and_a_shared_cloze_must_be_right_in_all() -> None:
+    chains = {name: [[True, False, False]] for name in WORDINGS}
+    whole = joined([Sheet(chains, {"x": True, "y": True}, [True]), Sheet(chains, {"x": False, "z": True}, [False])])
+    assert whole.chains[WORDINGS[0]] == [[True, False, False]] * 2
+    assert whole.clozes == {"x": False, "y": True, "z": True}
+    assert whole.written == [True, False]
