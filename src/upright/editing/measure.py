@@ -98,7 +98,7 @@ def metrics(probes: Sequence[Probe], sheet: Sheet, before: Sheet, stage: Stage, 
     if sheet.nll:
         found.append(perplexity_metric("perplexity", sheet.nll, sheet.tokens, stage=stage, split=split("plain text")))
     if sheet.entropies:
-        found.append(mean("fluency", sheet.entropies, stage=stage, split=split("about subjects"), unit="bits x 100"))
+        found.append(mean("fluency", sheet.entropies, stage=stage, split=split("about subjects")))
     return found
 
 
