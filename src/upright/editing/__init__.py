@@ -1,18 +1,13 @@
 """`upright edit`: change facts in a model's weights, with their consequences, and prove it."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from upright.editing.config import Config
+from upright.run.lazy import lazily
 
 if TYPE_CHECKING:
     from upright.editing.runner import Result, run
 
 __all__ = ["Config", "Result", "run"]
 
-
-def __getattr__(name: str) -> Any:
-    """What needs torch is loaded when it is first asked for."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("upright.editing.runner"), name)
+__getattr__ = lazily(__name__, "runner")

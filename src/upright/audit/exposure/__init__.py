@@ -1,18 +1,13 @@
 """`upright audit exposure`: what a language model gives away of the text it was trained on."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from upright.audit.exposure.config import Config
+from upright.run.lazy import lazily
 
 if TYPE_CHECKING:
     from upright.audit.exposure.runner import Result, run
 
 __all__ = ["Config", "Result", "run"]
 
-
-def __getattr__(name: str) -> Any:
-    """What needs torch is loaded when it is first asked for."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("upright.audit.exposure.runner"), name)
+__getattr__ = lazily(__name__, "runner")
