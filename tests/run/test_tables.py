@@ -5,7 +5,7 @@ import pytest
 
 from upright import lab
 from upright.errors import UserError
-from upright.run.tables import line_of, need_columns, read_table, scan_table, table_file
+from upright.run.tables import check_table, line_of, need_columns, read_table, scan_table, table_file
 
 ROWS = pl.DataFrame({"name": ["a", "b"], "score": [1.0, 2.5]})
 
@@ -64,3 +64,5 @@ def test_bad_files_say_what_is_wrong(tmp_path: Path, name: str, text: str, said:
 def test_missing_columns_list_the_others() -> None:
     with pytest.raises(UserError, match=r"unknown column in t\.csv: 'ago' \(allowed: age, sex\); did you mean 'age'"):
         need_columns(Path("t.csv"), ["sex", "ago"], ["age", "sex"])
+    with pytest.raises(UserError, match="unknown column in lab:loans: 'incom'"):
+        check_table(Path("lab:loans"), ["sex", "incom"])

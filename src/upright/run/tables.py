@@ -59,6 +59,11 @@ def need_columns(path: Path, names: list[str], columns: list[str]) -> None:
             raise unknown(f"column in {path}:", name, columns)
 
 
+def check_table(path: Path, names: list[str]) -> None:
+    """Raises UserError for a file that is no table or lacks one of the columns; no row is read."""
+    need_columns(path, names, scan_table(path).collect_schema().names())
+
+
 def line_of(path: Path, row: int) -> int:
     """The line of a file on which row number `row`, from 0, stands; in Parquet, its number from 1."""
     return row + (2 if table_file(path).suffix.lower() == ".csv" else 1)

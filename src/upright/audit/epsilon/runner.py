@@ -11,6 +11,7 @@ from upright.audit.findings import Result as AuditResult
 from upright.audit.findings import write_findings
 from upright.run.evidence import Metric
 from upright.run.folder import RunFolder, open_run
+from upright.run.tables import table_file
 
 REFUTED = 3
 """Exit code of the command when the claim is refuted."""
@@ -43,7 +44,7 @@ def run(config: Config) -> Result:
     scores = read_scores(config.file, config.columns, config.method == "many-runs")
     bounds.check(config, scores)
     with open_run(config, verb="audit epsilon") as folder:
-        folder.input(config.file)
+        folder.input(table_file(config.file))
         sheet = folder.step("bounds", lambda: _sheet(config, folder, scores), type=Sheet)
         metrics = present.metrics(config, scores, sheet)
         finding = present.finding(config, sheet)

@@ -47,9 +47,11 @@ def run(config: Config) -> Result:
     Raises:
         UserError: for a table or a column that cannot be used as it is named.
     """
+    files = reading.files(config.table)
+    for path in files:
+        reading.scan(path, config)
     with open_run(config, verb=VERB) as folder:
-        for path in reading.files(config.table):
-            reading.scan(path, config)
+        for path in files:
             folder.input(path)
         counts = None
         if config.task == "decisions":

@@ -16,7 +16,7 @@ from upright.audit.interplay.sheet import Sheet, measure, metrics
 from upright.audit.interplay.table import Problem, read_problem
 from upright.run.evidence import Metric
 from upright.run.folder import open_run
-from upright.run.tables import table_file
+from upright.run.tables import check_table, table_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,7 @@ def run(config: Config) -> Result:
     Raises:
         UserError: before any training, for a table or a budget that cannot be used as asked.
     """
+    check_table(config.table, [config.label, *config.groups, *config.features])
     with open_run(config, verb="audit interplay") as folder:
         folder.input(table_file(config.table))
         problem = read_problem(config, folder)

@@ -21,6 +21,7 @@ from upright.run.evidence import Metric
 from upright.run.files import atomic
 from upright.run.folder import RunFolder, open_run
 from upright.run.progress import progress
+from upright.run.tables import check_table
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -59,6 +60,7 @@ def run(config: Config) -> Result:
         UserError: before any training, for a table that cannot be used as asked.
     """
     needed(config)
+    check_table(config.table, [config.label, *config.groups, *config.features])
     with open_run(config, verb="audit mitigate") as folder:
         table = read_people(config, folder)
         names = [NONE, *config.methods]
