@@ -51,7 +51,7 @@ def test_features_are_numbers_of_one_scale_and_words_of_one_hot(make: Make) -> N
     plain = problem_of(make())
     numbers = plain.public_x[:, :2]
     torch.testing.assert_close(numbers.clamp(-4.9, 4.9).mean(0), torch.zeros(2), rtol=0, atol=0.1)
-    assert plain.names == ["sex=f", "sex=m"]
+    assert plain.names == ["f", "m"]
     assert plain.x.shape[1] == 2 + 3
     assert plain.x[:, 2:].sum(1).unique().tolist() == [1.0]
     assert float(plain.x.abs().max()) <= 5
@@ -64,7 +64,7 @@ def test_missing_labels_and_small_groups_are_counted(make: Make, people: People)
     )
     rows: list[dict[str, Any]] = []
     problem = problem_of(make(frame), lambda folder: rows.extend(read_jsonl(folder.path / "failures.jsonl")))
-    assert problem.names == ["sex=f", "sex=m"]
+    assert problem.names == ["f", "m"]
     assert [row["row"]["row"] for row in rows] == [9, 0, 1, 2, 3, 4]
     assert len(problem.y) + len(problem.public_y) == 694
 
@@ -105,7 +105,7 @@ def test_rows_are_a_sample_by_seed(make: Make) -> None:
         ({"label": "hire"}, "unknown column 'hire' .*did you mean 'hired'"),
         ({"features": ["hired"]}, "--label hired: is also a feature or group"),
         ({"positive": "yes"}, r"--positive 'yes': must be one of two or more values of hired \(got: 0, 1\)"),
-        ({"groups": ["town"], "min_group": 500}, "got 0 groups with 500 records"),
+        ({"groups": ["town"], "min_group": 500}, "got 0 groups with 500 rows"),
         ({"table": Path("people.xls")}, "got a .xls file; must be one of .csv, .parquet, .jsonl"),
         ({"table": Path("nowhere.csv")}, "nowhere.csv: is not there"),
     ],

@@ -155,11 +155,10 @@ def test_rows_that_cannot_be_used_are_recorded(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"label": "hird"}, "did you mean 'hired'"),
-        ({"groups": ["town", "sx"]}, "unknown column 'sx'"),
-        ({"label": "town", "positive": "north"}, "got 3 values"),
-        ({"positive": "yes"}, "not a value of hired"),
+        ({"groups": ["town", "sx"]}, "unknown column .*'sx'"),
+        ({"positive": "yes"}, "must be one of two or more values of hired"),
         ({"features": ["hired"]}, "is also a feature"),
-        ({"min_group": 5000}, "a gap needs two"),
+        ({"min_group": 5000}, "must be two or more"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path: Path, change: dict[str, Any], message: str) -> None:

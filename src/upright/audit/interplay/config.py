@@ -1,7 +1,6 @@
 """What `upright audit interplay` can be told."""
 
 import math
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -15,8 +14,9 @@ from pydantic import (
     PositiveInt,
 )
 
+from upright.audit.task import Task
 from upright.run.config import Config as Base
-from upright.run.config import Positional, RunConfig, SpeedConfig
+from upright.run.config import SpeedConfig
 
 Names = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 Constraint = Literal["none", "reweighing", "parity"]
@@ -44,12 +44,6 @@ def _constraints(values: list[Constraint]) -> list[Constraint]:
     if CONTROL not in values or len(set(values)) < len(values):
         raise ValueError(f"got {','.join(values) or 'none'}; must be different, with none, the plain model, among them")
     return sorted(values, key=lambda value: value != CONTROL)
-
-
-def _different(names: list[str]) -> list[str]:
-    if not names or len(set(names)) < len(names):
-        raise ValueError(f"got {names}; must be one or more different columns")
-    return names
 
 
 class TrainingConfig(Base):
@@ -80,19 +74,9 @@ class FairConfig(Base):
     """Share of ε that counts and mean scores of the groups may cost by themselves."""
 
 
-class Config(RunConfig):
+class Config(Task):
     """Train one task over privacy levels and fairness constraints, and measure both goals by group."""
 
-    table: Annotated[Path, Positional]
-    """Table of records: CSV, Parquet, JSONL or lab:NAME."""
-    label: str
-    """Column of the outcome."""
-    positive: str = "1"
-    """The value of the label that counts as the favourable outcome; all others count as the other."""
-    groups: Annotated[Names, AfterValidator(_different)]
-    """Columns of the protected attributes; several are crossed."""
-    features: Names = []
-    """Columns the model may use (default: all but the label and the groups)."""
     epsilons: Annotated[list[Budget], AfterValidator(_budgets)] = [math.inf, 8.0, 4.0, 1.0]
     """Privacy budgets ε; inf is the control without privacy."""
     constraints: Annotated[list[Constraint], AfterValidator(_constraints)] = ["none", "reweighing", "parity"]
@@ -104,7 +88,7 @@ class Config(RunConfig):
     rows: PositiveInt | None = None
     """Records taken at random from a larger table (default: all)."""
     min_group: PositiveInt = 100
-    """Records a group needs; it also needs ten of each outcome. Smaller groups are left out and listed."""
+    """People a group needs, ten of each outcome among them. Smaller groups are left out and listed."""
     equal_sizes: bool = False
     """Train on equally many records of each group: what is left of a gap is not due to their number."""
     draws: Annotated[int, Field(ge=200, le=20_000)] = 1000

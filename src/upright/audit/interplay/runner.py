@@ -14,9 +14,9 @@ from upright.audit.interplay.grid import Grid, plans_of, run_grid
 from upright.audit.interplay.measure import Draws
 from upright.audit.interplay.sheet import Sheet, measure, metrics
 from upright.audit.interplay.table import Problem, read_problem
+from upright.audit.people import check_people
 from upright.run.evidence import Metric
 from upright.run.folder import open_run
-from upright.run.tables import check_table, table_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +38,8 @@ def run(config: Config) -> Result:
     Raises:
         UserError: before any training, for a table or a budget that cannot be used as asked.
     """
-    check_table(config.table, [config.label, *config.groups, *config.features])
+    check_people(config)
     with open_run(config, verb="audit interplay") as folder:
-        folder.input(table_file(config.table))
         problem = read_problem(config, folder)
         plans = plans_of(config, problem)
         grid = run_grid(config, folder, problem, plans)

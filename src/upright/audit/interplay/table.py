@@ -10,18 +10,14 @@ from polars import selectors as cs
 from torch import Tensor
 
 from upright.audit.interplay.config import Config
-from upright.errors import UserError, unknown
+from upright.audit.people import Ints, People, read_people
+from upright.errors import UserError
 from upright.run.folder import RunFolder
-from upright.run.tables import read_table
 
-ROW = "__row"
 PUBLIC = 0.1
 MIN_OUTCOMES = 10
 MAX_WORDS = 200
 FARTHEST = 5.0  # standard deviations, so that one odd number does not own a gradient
-TRUE = ("1", "1.0", "true", "True")
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -62,88 +58,21 @@ class Problem:
 
 
 def read_problem(config: Config, folder: RunFolder) -> Problem:
-    """The usable records. Those without label or group, and groups too small to judge, go to `folder.fail`.
-
-    Raises:
-        UserError: for a file that is no table, unknown columns or labels, or fewer than two groups of sufficient size.
-    """
-    frame = read_table(config.table).with_row_index(ROW)
-    chosen = _features(config, [name for name in frame.columns if name != ROW])
-    needed = [config.label, *config.groups]
-    known = frame.drop_nulls(needed)
-    _fail(folder, frame.join(known, on=ROW, how="anti"), "label or group is missing")
-    label = _labels(config, known[config.label])
-    crossed = known.select(
-        pl.concat_str([pl.lit(f"{name}=") + pl.col(name).cast(pl.String) for name in config.groups], separator=" × ")
-    ).to_series()
-    large = _large(crossed, label, config)
-    reason = f"its group has under {config.min_group} records or under {MIN_OUTCOMES} of an outcome"
-    _fail(folder, known.filter(~large), reason)
-    kept = known.select(ROW, *chosen).with_columns(label=label, group=crossed).filter(large)
-    kept = _sample(config, kept, np.random.default_rng(folder.seed_for("rows")))
-    names = sorted(kept["group"].unique().to_list())
-    if len(names) < 2:
-        raise UserError(
-            f"--groups {','.join(config.groups)}: got {len(names)} groups with {config.min_group} records and "
-            f"{MIN_OUTCOMES} of each outcome; must be two or more (give more rows, other columns, or a lower "
-            "--min-group)"
-        )
-    return _split(kept, chosen, names, np.random.default_rng(folder.seed_for("public")))
+    """The usable records. Raises UserError as `read_people` does."""
+    people = read_people(config, folder, MIN_OUTCOMES)
+    if config.rows is not None and config.rows < len(people.row):
+        rng = np.random.default_rng(folder.seed_for("rows"))
+        people = people.pick(np.sort(rng.choice(len(people.row), config.rows, replace=False)))
+    return _split(people, np.random.default_rng(folder.seed_for("public")))
 
 
-def _features(config: Config, columns: list[str]) -> list[str]:
-    for name in (config.label, *config.groups, *config.features):
-        if name not in columns:
-            raise unknown("column", name, columns)
-    if config.label in (*config.features, *config.groups):
-        raise UserError(f"--label {config.label}: is also a feature or group; give it once")
-    chosen = config.features or [name for name in columns if name not in (config.label, *config.groups)]
-    if not chosen:
-        raise UserError(f"{config.table}: has no column left to learn from; name some with --features")
-    return chosen
-
-
-def _labels(config: Config, column: pl.Series) -> pl.Series:
-    words = column.cast(pl.String).str.strip_chars()
-    values = sorted(words.unique().to_list())
-    wanted = TRUE if config.positive in TRUE else (config.positive,)
-    hits = words.is_in(wanted)
-    if len(values) < 2 or not hits.any() or hits.all():
-        shown = ", ".join(values[:8]) + (", …" if len(values) > 8 else "")
-        raise UserError(
-            f"--positive {config.positive!r}: must be one of two or more values of {config.label} (got: {shown})"
-        )
-    return hits.cast(pl.Int64)
-
-
-def _large(crossed: pl.Series, label: pl.Series, config: Config) -> pl.Series:
-    sizes = pl.DataFrame({"group": crossed, "label": label}).with_columns(
-        n=pl.len().over("group"), ones=pl.col("label").sum().over("group")
-    )
-    enough = (pl.col("ones") >= MIN_OUTCOMES) & (pl.col("n") - pl.col("ones") >= MIN_OUTCOMES)
-    return sizes.select(enough & (pl.col("n") >= config.min_group)).to_series()
-
-
-def _fail(folder: RunFolder, rows: pl.DataFrame, reason: str) -> None:
-    for row in rows[ROW].to_list():
-        folder.fail("table", reason, {"row": row})
-
-
-def _sample(config: Config, frame: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
-    if config.rows is None or config.rows >= frame.height:
-        return frame
-    return frame[np.sort(rng.choice(frame.height, config.rows, replace=False))]
-
-
-def _split(frame: pl.DataFrame, chosen: list[str], names: list[str], rng: np.random.Generator) -> Problem:
-    twin = frame.select(pl.struct([*chosen, "label", "group"]).rank("dense")).to_series().to_numpy().astype(np.int64)
+def _split(people: People, rng: np.random.Generator) -> Problem:
+    alike = people.features.select(pl.struct(pl.all()).rank("dense").cast(pl.Int64)).to_series().to_numpy()
+    _, twin = np.unique(np.stack([alike, people.label, people.group]), axis=1, return_inverse=True)
     public = half_of(twin, PUBLIC, rng)
-    x = torch.from_numpy(_encode(frame.select(chosen), public))
-    y = torch.from_numpy(frame["label"].to_numpy().astype(np.float32))
-    order = {name: number for number, name in enumerate(names)}
-    group = torch.tensor([order[name] for name in frame["group"].to_list()])
-    out = torch.from_numpy(public)
-    return Problem(x[~out], y[~out], group[~out], twin[~public], names, x[out], y[out])
+    x, y = torch.from_numpy(_encode(people.features, public)), torch.from_numpy(people.label.astype(np.float32))
+    group, out = torch.from_numpy(people.group.astype(np.int64)), torch.from_numpy(public)
+    return Problem(x[~out], y[~out], group[~out], twin[~public], people.names, x[out], y[out])
 
 
 def half_of(twin: Ints, share: float, rng: np.random.Generator) -> NDArray[np.bool_]:

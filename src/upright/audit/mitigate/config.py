@@ -1,13 +1,13 @@
 """What `upright audit mitigate` can be told."""
 
-from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeFloat, PositiveInt
 
+from upright.audit.task import Task
 from upright.errors import unknown
 from upright.run.config import Config as Base
-from upright.run.config import Positional, RunConfig, SpeedConfig
+from upright.run.config import SpeedConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Names = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
@@ -50,12 +50,6 @@ def _known(names: list[str]) -> list[str]:
     return list(METHODS) if "all" in names else list(dict.fromkeys(names))
 
 
-def _some(names: list[str]) -> list[str]:
-    if not names or len(set(names)) < len(names):
-        raise ValueError(f"got {names}; must be one or more different columns")
-    return names
-
-
 class MethodConfig(Base):
     """Settings of single methods."""
 
@@ -73,19 +67,9 @@ class MethodConfig(Base):
     """Calibrated odds: the error that shall be equal between groups, or the sum of both."""
 
 
-class Config(RunConfig):
+class Config(Task):
     """Compare ways to make a classifier fairer, on held-out rows."""
 
-    table: Annotated[Path, Positional]
-    """Table of rows to learn from: CSV, Parquet, JSONL or lab:NAME."""
-    label: str
-    """Column of the outcome, with two values."""
-    positive: str = "1"
-    """The value of the label that counts as the favourable outcome."""
-    groups: Annotated[Names, AfterValidator(_some)]
-    """Columns of the protected attributes; several are crossed."""
-    features: Names = []
-    """Columns the model may use (default: all but the label and the groups)."""
     methods: Annotated[Names, AfterValidator(_known)] = ["all"]
     """Methods to compare with the plain model."""
     model: Literal["logistic", "boosting"] = "logistic"
@@ -100,8 +84,6 @@ class Config(RunConfig):
     """The gap that the verdict is about: equalised odds or demographic parity."""
     limit: Share = 0.1
     """Largest gap that counts as fair."""
-    min_group: PositiveInt = 30
-    """Rows a group needs; it also needs five of each outcome. Smaller groups are left out and listed."""
     draws: Annotated[int, Field(ge=200)] = 4000
     """Bootstrap draws behind the intervals."""
     method: MethodConfig = MethodConfig()

@@ -12,7 +12,7 @@ from upright.run.report import Report
 
 if TYPE_CHECKING:
     from upright.audit.mitigate.runner import Sheet
-    from upright.audit.mitigate.table import Table
+    from upright.audit.people import People
 
 ITEM = "mitigation.frontier"
 TITLES = {
@@ -89,7 +89,7 @@ def finding(config: Config, sheet: "Sheet") -> Finding:
     return Finding.model_validate({"item": ITEM, "verdict": verdict, "text": text})
 
 
-def report(config: Config, table: "Table", sheet: "Sheet", findings: Sequence[Finding]) -> Report:
+def report(config: Config, table: "People", sheet: "Sheet", findings: Sequence[Finding]) -> Report:
     """The page of a run."""
     page = Report("Mitigation", _claim(config, sheet), (TITLES[config.utility], TITLES["odds"], TITLES["parity"]))
     page.section("Verdict", *(f"{found.verdict}: {found.text}" for found in findings))

@@ -14,17 +14,19 @@ from upright.audit.findings import Result as AuditResult
 from upright.audit.findings import write_findings
 from upright.audit.mitigate import points, present
 from upright.audit.mitigate.config import NONE, Config
+from upright.audit.mitigate.encoder import Encoder
 from upright.audit.mitigate.methods import Decisions, Learner, Rows, fold_numbers, needed
-from upright.audit.mitigate.table import Encoder, Table, read_people
+from upright.audit.people import People, check_people, read_people
 from upright.audit.roc import auc
 from upright.run.evidence import Metric
 from upright.run.files import atomic
 from upright.run.folder import RunFolder, open_run
 from upright.run.progress import progress
-from upright.run.tables import check_table
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+MIN_EVENTS = 5  # of each outcome, in every group
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +62,9 @@ def run(config: Config) -> Result:
         UserError: before any training, for a table that cannot be used as asked.
     """
     needed(config)
-    check_table(config.table, [config.label, *config.groups, *config.features])
+    check_people(config)
     with open_run(config, verb="audit mitigate") as folder:
-        table = read_people(config, folder)
+        table = read_people(config, folder, MIN_EVENTS)
         names = [NONE, *config.methods]
         with progress("methods", len(names) * config.seeds * config.folds) as bar:
             found = {}
@@ -99,7 +101,7 @@ class Sheet:
     """By gap and method, the share of resamples in which it is on the frontier."""
 
 
-def _held_out(config: Config, folder: RunFolder, table: Table, name: str) -> HeldOut:
+def _held_out(config: Config, folder: RunFolder, table: People, name: str) -> HeldOut:
     folds = [_folds(config, folder, table, repeat) for repeat in range(config.seeds)]
     found = [
         [_part(config, folder, table, name, (repeat, part, numbers)) for part in range(config.folds)]
@@ -115,14 +117,14 @@ def _held_out(config: Config, folder: RunFolder, table: Table, name: str) -> Hel
     return HeldOut(said, None if np.isnan(score).any() else score, np.stack(folds), np.array(attack))
 
 
-def _folds(config: Config, folder: RunFolder, table: Table, repeat: int) -> Ints:
+def _folds(config: Config, folder: RunFolder, table: People, repeat: int) -> Ints:
     """The same for every method."""
     rng = np.random.default_rng(folder.seed_for(f"folds-{repeat}"))
     return fold_numbers(2 * table.group + table.label, config.folds, rng)
 
 
 def _part(
-    config: Config, folder: RunFolder, table: Table, name: str, place: tuple[int, int, Ints]
+    config: Config, folder: RunFolder, table: People, name: str, place: tuple[int, int, Ints]
 ) -> dict[str, torch.Tensor]:
     """What a method says of one fold after learning from the others; scores are NaN where it gives none."""
     repeat, part, numbers = place
@@ -152,7 +154,7 @@ def _attack(learned: Decisions, labels: Ints, held_out: Decisions, held_out_labe
     return auc(weight(learned, labels), weight(held_out, held_out_labels)).value or 0.0
 
 
-def _write(folder: Path, name: str, table: Table, held: HeldOut) -> Path:
+def _write(folder: Path, name: str, table: People, held: HeldOut) -> Path:
     """predictions-METHOD.parquet: a line for each row and repeat."""
     repeats, rows = held.said.shape
     columns = {
@@ -174,7 +176,7 @@ def _write(folder: Path, name: str, table: Table, held: HeldOut) -> Path:
 # --- numbers ---
 
 
-def _measure(config: Config, folder: RunFolder, table: Table, found: dict[str, HeldOut]) -> Sheet:
+def _measure(config: Config, folder: RunFolder, table: People, found: dict[str, HeldOut]) -> Sheet:
     names = list(found)
     said = np.column_stack([held.said.mean(0) for held in found.values()])
     cells = points.tally(table.group, table.label, said)
@@ -219,7 +221,7 @@ def _over(values: Floats) -> Floats:
     return values - values[..., :1]
 
 
-def _aucs(table: Table, found: dict[str, HeldOut]) -> list[Metric]:
+def _aucs(table: People, found: dict[str, HeldOut]) -> list[Metric]:
     """AUC of every method that gives scores, of the mean score over the repeats."""
     metrics = []
     for name, held in found.items():
