@@ -18,7 +18,8 @@ from upright.models.matching import matches
 from upright.run.folder import RunFolder
 
 IN_VAIN = 0.97  # share of what was to be solved that is still not said: from there on another solve only harms the rest
-FEW = 10  # requests that may be solved again whatever came of the last time
+FEW = 10  # requests that may be solved again though nothing came of the last time,
+PATIENCE = 3  # so many times in a row
 
 
 def rounds(
@@ -61,11 +62,12 @@ class Writer:
         self.written += requests
         ledger += [present.ledger_row(request, name) for request in requests]
         self.seconds[name] = 0.0
-        left = 0
+        left = stuck = 0
         for attempt in range(1 + self.session.retries):
             check = partial(self._missing, 0 if attempt else first)
             missing = self._step(name, f"check-{name}-{attempt}", check)["missing"].tolist()
-            if attempt and len(missing) > max(IN_VAIN * left, FEW):
+            stuck = stuck + 1 if attempt and len(missing) > IN_VAIN * left else 0
+            if stuck > (PATIENCE if len(missing) <= FEW else 0):
                 break
             left = len(missing)
             for start in range(0, len(missing), self.config.batch):
