@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from typing import Any, NamedTuple
 
 import matplotlib
@@ -173,13 +174,8 @@ def heatmap(
     low, high = (min(known), max(known)) if known else (0.0, 0.0)
 
     def draw(axes: Axes, narrow: bool) -> None:
-        for i, row in enumerate(values):
-            for j, value in enumerate(row):
-                shade = 0.0 if value is None else 0.08 + 0.82 * ((value - low) / (high - low) if high > low else 0.5)
-                axes.add_patch(Rectangle((j, -i - 1), 1, 1, facecolor=ACCENT, alpha=shade, linewidth=0))
-                text = "–" if value is None else tick(float(f"{value:.3g}"), unit)
-                ink = PAPER if shade > 0.55 else INK
-                axes.text(j + 0.5, -i - 0.5, text, ha="center", va="center", color=ink, fontsize=9 if narrow else 11)
+        for (i, row), j in product(enumerate(values), range(len(columns))):
+            _field(axes, (j, -i - 1), row[j], _shade(row[j], low, high), unit, fontsize=9 if narrow else 11)
         axes.set_xlim(0, len(columns))
         axes.set_ylim(-len(rows), 0)
         turn = 60 if narrow or max(map(len, columns)) * len(columns) > 70 else 0
@@ -191,6 +187,20 @@ def heatmap(
             axes.spines[side].set_visible(False)
 
     return _both(draw, lambda narrow: 110 + len(rows) * (32 if narrow else 36), alt)
+
+
+def _shade(value: float | None, low: float, high: float) -> float:
+    """Opacity of a field; none for an unknown value."""
+    if value is None:
+        return 0.0
+    return 0.08 + 0.82 * ((value - low) / (high - low) if high > low else 0.5)
+
+
+def _field(axes: Axes, corner: tuple[int, int], value: float | None, shade: float, unit: str, *, fontsize: int) -> None:
+    axes.add_patch(Rectangle(corner, 1, 1, facecolor=ACCENT, alpha=shade, linewidth=0))
+    text = "–" if value is None else tick(float(f"{value:.3g}"), unit)
+    ink = PAPER if shade > 0.55 else INK  # light on dark
+    axes.text(corner[0] + 0.5, corner[1] + 0.5, text, ha="center", va="center", color=ink, fontsize=fontsize)
 
 
 def _tick_at(value: float, _: int, unit: str) -> str:
