@@ -4,7 +4,6 @@ Wilson's interval for one proportion stands in `upright.run.evidence`; here are 
 proportions, the simultaneous one for the range over many groups, and the bootstrap over cells of a table.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -97,10 +96,3 @@ def percentile(values: ArrayLike, alpha: float = 0.05) -> Interval:
     """Percentile interval over the first axis; draws that are not a number (an empty denominator) are left out."""
     low, high = np.nanquantile(np.asarray(values, dtype=float), [alpha / 2, 1 - alpha / 2], axis=0)
     return Interval(low, high)
-
-
-def bootstrap(
-    counts: ArrayLike, statistic: Callable[[NDArray[np.int64]], Floats], draws: int, rng: np.random.Generator
-) -> Interval:
-    """Percentile interval of `statistic`, which maps tables (B, *cells) to values (B, ...)."""
-    return percentile(statistic(resampled(counts, draws, rng)))

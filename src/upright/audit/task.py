@@ -3,11 +3,9 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, PositiveInt
+from pydantic import AfterValidator, PositiveInt
 
-from upright.run.config import Positional, RunConfig
-
-Names = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
+from upright.run.config import Names, Positional, RunConfig
 
 
 def _different(names: list[str]) -> list[str]:

@@ -3,13 +3,12 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from upright.run.config import Config as Base
-from upright.run.config import Positional, RunConfig, SpeedConfig
+from upright.run.config import Names, Positional, RunConfig, SpeedConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Names = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 
 
 class TargetConfig(Base):

@@ -12,11 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, NonNegativeInt, PositiveInt
 
 
 class Positional:
     """Marks a field that the command line takes without a flag: `path: Annotated[Path, Positional]`."""
+
+
+Names = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
+"""A list of names; in Python and TOML a single one needs no brackets."""
 
 
 class Config(BaseModel):

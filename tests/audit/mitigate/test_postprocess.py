@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from upright.audit.folds import fold_numbers
 from upright.audit.mitigate.config import Cost
-from upright.audit.mitigate.methods import fold_numbers, threshold_optimiser
+from upright.audit.mitigate.methods import threshold_optimiser
 from upright.audit.mitigate.postprocess import calibrated_odds, reject_option
 
 

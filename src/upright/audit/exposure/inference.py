@@ -16,7 +16,7 @@ from upright.audit.exposure.extraction import LOGITS_AT_ONCE
 from upright.audit.exposure.part import SIDES, Part, verdict
 from upright.audit.exposure.texts import Text, some
 from upright.audit.findings import Finding
-from upright.audit.mitigate.methods import fold_numbers
+from upright.audit.folds import fold_numbers
 from upright.errors import MissingExtra
 from upright.models.causal import CausalModel, pad, prompt_ids
 from upright.models.generate import batches

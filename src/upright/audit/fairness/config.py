@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from upright.run.config import Positional, RunConfig, SpeedConfig
+from upright.run.config import Names, Positional, RunConfig, SpeedConfig
 
-Names = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 

@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -18,7 +17,6 @@ from upright.audit.task import Task
 from upright.run.config import Config as Base
 from upright.run.config import SpeedConfig
 
-Names = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 Constraint = Literal["none", "reweighing", "parity"]
 CONTROL: Constraint = "none"
 

@@ -3,13 +3,12 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PositiveInt
+from pydantic import Field, PositiveInt
 
 from upright.run.config import Config as Base
-from upright.run.config import RunConfig, SpeedConfig
+from upright.run.config import Names, RunConfig, SpeedConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Names = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 Signal = Literal["loss", "zlib", "min-k", "min-k++", "window", "lower-case", "recall", "neighbour"]
 
 

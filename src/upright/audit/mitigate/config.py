@@ -2,15 +2,14 @@
 
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeFloat, PositiveInt
+from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveInt
 
 from upright.audit.task import Task
 from upright.errors import unknown
 from upright.run.config import Config as Base
-from upright.run.config import SpeedConfig
+from upright.run.config import Names, SpeedConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Names = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 
 
 class Method(NamedTuple):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from upright.audit.folds import fold_numbers
 from upright.audit.mitigate.config import METHODS, Config, MethodConfig
 from upright.audit.mitigate.postprocess import calibrated_odds, reject_option
 from upright.audit.mitigate.preprocess import Repair, decorrelation, reweighing
@@ -182,17 +183,6 @@ def threshold_optimiser(score: Floats, group: Ints, label: Ints, constraint: str
         predict_method="predict",
     )
     return optimiser.fit(score[:, None], label, sensitive_features=group)
-
-
-def fold_numbers(strata: Ints, folds: int, rng: np.random.Generator) -> Ints:
-    """A fold (n,) for each row: in every stratum all folds get the same number of rows, give or take one."""
-    shuffled = rng.permutation(len(strata))
-    order = shuffled[np.argsort(strata[shuffled], kind="stable")]
-    sizes = np.bincount(strata)
-    within = np.arange(len(strata)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    numbers = np.empty(len(strata), dtype=np.int64)
-    numbers[order] = (within + rng.permutation(folds)[0]) % folds
-    return numbers
 
 
 def needed(config: Config) -> None:

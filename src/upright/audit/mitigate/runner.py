@@ -12,10 +12,11 @@ from scipy.stats import t as student
 
 from upright.audit.findings import Result as AuditResult
 from upright.audit.findings import write_findings
+from upright.audit.folds import fold_numbers
 from upright.audit.mitigate import points, present
 from upright.audit.mitigate.config import NONE, Config
 from upright.audit.mitigate.encoder import Encoder
-from upright.audit.mitigate.methods import Decisions, Learner, Rows, fold_numbers, needed
+from upright.audit.mitigate.methods import Decisions, Learner, Rows, needed
 from upright.audit.people import People, check_people, read_people
 from upright.audit.roc import auc
 from upright.run.evidence import Metric
