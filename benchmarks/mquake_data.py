@@ -6,7 +6,9 @@ because their subjects share a label, and facts of homonyms that read the same.
 """
 
 import json
+import random
 import shutil
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,8 @@ from upright.knowledge.changes import FactChange, write_changes
 from upright.knowledge.graph import Edge
 from upright.run.files import write_text
 
+INVENTED = "invented"
+"""Folder in a world's folder with the facts of subjects that exist nowhere."""
 WORDS = Path(__file__).with_name("mquake_relations.toml")
 
 
@@ -139,13 +143,55 @@ def _case(row: Mapping[str, Any]) -> Case:
     )
 
 
+# --- invented subjects -----------------------------------------------------------------------------------------
+
+LEAST = 30
+"""Invented facts of a relation, at the least."""
+# fmt: off
+_SYLLABLES = (
+    "ba", "ce", "di", "fo", "gu", "ha", "je", "ki", "lo", "mu", "na", "pe", "ri", "so", "tu", "va", "we", "xi", "yo", "zu",
+    "bran", "clar", "dren", "fles", "grim", "plon", "stav", "trel",
+)
+# fmt: on
+
+
+def invented(data: MQuake, seed: int = 0) -> tuple[list[Edge], dict[str, str]]:
+    """Facts of subjects that exist nowhere, and their labels: every object of a relation, old and new, answers one.
+
+    A large model has read every object as an answer of its relation somewhere. A small one that is taught the facts
+    before the edits alone has not: three quarters of the edits would write a word that never answered that question.
+    """
+    rng = random.Random(seed)
+    objects: defaultdict[str, dict[str, None]] = defaultdict(dict)
+    for edge in (*data.facts, *data.edits):
+        objects[edge.relation][edge.tail] = None
+    facts, labels = [], {}
+    for relation, tails in objects.items():
+        least = -(-LEAST // len(tails))
+        for tail in [*tails] * least:
+            subject = f"invented-{len(labels)}"
+            labels[subject] = _new_name(rng, {*data.labels.values(), *labels.values()})
+            facts.append(Edge(subject, relation, tail))
+    return facts, labels
+
+
+def _new_name(rng: random.Random, taken: set[str]) -> str:
+    while True:
+        words = ("".join(rng.choices(_SYLLABLES, k=size)).capitalize() for size in (2, 3))
+        if (name := " ".join(words)) not in taken:
+            return name
+
+
 # --- files -----------------------------------------------------------------------------------------------------
 
 
 def write_world(data: MQuake, folder: Path) -> Path:
-    """Write graph, names, words and changes as upright reads them; the file of the changes."""
+    """Write graphs, names, words and changes as upright reads them; the file of the changes."""
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    (folder / INVENTED).mkdir(parents=True)
+    facts, labels = invented(data)
+    write_text(folder / INVENTED / "facts.tsv", _tsv(facts))
+    write_text(folder / INVENTED / "labels.tsv", _tsv(labels.items()))
     write_text(folder / "facts.tsv", _tsv(sorted(data.facts)))
     write_text(folder / "labels.tsv", _tsv(sorted(data.labels.items())))
     write_text(folder / "aliases.tsv", _tsv((key, name) for key in sorted(data.aliases) for name in data.aliases[key]))

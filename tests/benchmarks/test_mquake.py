@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import edit_mquake
 from benchmarks.edit_mquake import WORDINGS, Sheet, case_metrics, groups, joined, questions
-from benchmarks.mquake_data import MQuake, first_of_each, read, write_world
+from benchmarks.mquake_data import LEAST, MQuake, first_of_each, invented, read, write_world
 from upright.knowledge.changes import check_changes, read_changes
 from upright.knowledge.files import open_graph, open_relations
 from upright.knowledge.graph import Edge, follow
@@ -102,6 +102,19 @@ def test_the_written_graph_leads_to_old_answers_and_with_its_changes_to_new_ones
         assert after is not None
         assert data.labels[before[-1]] == case.old[0]
         assert data.labels[after[-1]] == case.new[0]
+
+
+def test_every_object_old_or_new_answers_a_fact_of_an_invented_subject(data: MQuake) -> None:
+    facts, labels = invented(data)
+    answered = {(edge.relation, edge.tail) for edge in facts}
+    assert answered == {(edge.relation, edge.tail) for edge in (*data.facts, *data.edits)}
+    for relation in ("P27", "P37"):
+        objects = len({tail for name, tail in answered if name == relation})
+        assert LEAST <= sum(edge.relation == relation for edge in facts) < LEAST + objects
+    names = [labels[edge.head] for edge in facts]
+    assert len(set(names)) == len(names)
+    assert not set(names) & set(data.labels.values())
+    assert (facts, labels) == invented(data)
 
 
 def test_questions_come_as_they_stand_and_in_words_never_taught(data: MQuake, tmp_path: Path) -> None:
