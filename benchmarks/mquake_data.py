@@ -149,8 +149,8 @@ LEAST = 30
 """Invented facts of a relation, at the least."""
 # fmt: off
 _SYLLABLES = (
-    "ba", "ce", "di", "fo", "gu", "ha", "je", "ki", "lo", "mu", "na", "pe", "ri", "so", "tu", "va", "we", "xi", "yo", "zu",
-    "bran", "clar", "dren", "fles", "grim", "plon", "stav", "trel",
+    "ba", "ce", "di", "fo", "gu", "ha", "je", "ki", "lo", "mu", "na", "pe", "ri", "so", "tu", "va", "we",
+    "xi", "yo", "zu", "bran", "clar", "dren", "fles", "grim", "plon", "stav", "trel",
 )
 # fmt: on
 
