@@ -26,7 +26,7 @@ TOKENS = 5_000_000
 SOLVERS: dict[str, Solver] = {"memit": Memit(), "alphaedit": AlphaEdit()}
 HOPS = (0, 2, 4)
 """Longest chain that K-Edit writes; 4 is as long as the questions, so their own chains are among them."""
-GROUP = 25
+GROUP = 10
 """Cases edited together."""
 FRAMES = 3  # wordings of a chain in held-out frames, as many as the data set's own
 WORDINGS = ("data set's words", "held-out words")
