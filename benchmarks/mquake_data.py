@@ -165,7 +165,8 @@ def invented(data: MQuake, seed: int = 0) -> tuple[list[Edge], dict[str, str]]:
     objects: defaultdict[str, dict[str, None]] = defaultdict(dict)
     for edge in (*data.facts, *data.edits):
         objects[edge.relation][edge.tail] = None
-    facts, labels = [], {}
+    facts: list[Edge] = []
+    labels: dict[str, str] = {}
     for relation, tails in objects.items():
         least = -(-LEAST // len(tails))
         for tail in [*tails] * least:

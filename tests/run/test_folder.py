@@ -112,6 +112,25 @@ def test_foreign_files_are_never_touched(probe: Any, config: Any, overwrite: boo
     assert (config.out / "thesis.tex").read_text() == "years of work"
 
 
+def test_a_mistake_found_before_any_work_leaves_no_folder(config: Any) -> None:
+    with pytest.raises(UserError, match="no such column"), open_run(config, verb="probe") as folder:
+        folder.input(Path(__file__))
+        raise UserError("no such column")
+    assert not config.out.exists()
+
+
+def test_a_mistake_found_after_a_step_or_a_dropped_row_leaves_what_was_done(config: Any, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="late"), open_run(config, verb="probe") as folder:
+        folder.step("a", lambda: 1)
+        raise UserError("late")
+    assert manifest.load(config.out).status == "failed"
+    other = config.model_copy(update={"out": tmp_path / "rows"})
+    with pytest.raises(UserError, match="all rows"), open_run(other, verb="probe") as folder:
+        folder.fail("reading", "no label", {"id": 1})
+        raise UserError("all rows")
+    assert files.read_jsonl(other.out / "failures.jsonl")[0]["reason"] == "no label"
+
+
 def test_two_processes_never_write_one_run(probe: Any, config: Any) -> None:
     config.out.mkdir()
     lock = FolderLock(config.out)

@@ -11,7 +11,7 @@ from upright.run.memory import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
 def fill():
-    np.ones(2**23)  # 64 MiB: 16,384 pages
+    np.ones(2**23)  # 64 MiB
 fill()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(5):
@@ -28,4 +28,4 @@ def faults(how: str) -> int:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
 def test_freed_memory_is_used_again() -> None:
-    assert faults("keep") < 200 < faults("give back")
+    assert 10 * faults("keep") < faults("give back")  # whatever the size of a page

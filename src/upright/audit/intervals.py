@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import beta
+from scipy.stats import beta, norm
 
 from upright.run.evidence import Z_95
 
@@ -76,6 +76,14 @@ def simultaneous_range(hits: ArrayLike, n: ArrayLike, alpha: float = 0.05, rates
     """
     x = np.asarray(hits, dtype=float)
     low, high = clopper_pearson(x, n, alpha / (rates or x.size))
+    return Interval(np.maximum(0.0, low.max() - high.min()), high.max() - low.min())
+
+
+def range_of_means(value: ArrayLike, error: ArrayLike, alpha: float = 0.05) -> Interval:
+    """Interval of max - min over groups (G,) of means with standard errors: normal ones at 1 - alpha / G, together."""
+    v, half = np.asarray(value, dtype=float), np.asarray(error, dtype=float)
+    half = norm.ppf(1 - alpha / (2 * v.size)) * half
+    low, high = v - half, v + half
     return Interval(np.maximum(0.0, low.max() - high.min()), high.max() - low.min())
 
 

@@ -14,7 +14,7 @@ from upright.run.tables import check_table, read_table, table_file
 
 ROW = "__row"
 CROSS = " × "
-ALIASES = {"1": ("1", "1.0", "true"), "0": ("0", "0.0", "false")}  # truth values and numbers read back as text
+ALIASES = (("1", "1.0", "true"), ("0", "0.0", "false"))  # truth values and numbers read back as text
 
 Ints = NDArray[np.int64]
 
@@ -56,7 +56,8 @@ def read_people(task: Task, folder: RunFolder, outcomes: int) -> People:
     frame = read_table(task.table).with_row_index(ROW)
     folder.input(table_file(task.table))
     chosen = _features(task, [name for name in frame.columns if name != ROW])
-    known = frame.drop_nulls([task.label, *task.groups])
+    _flat(frame, chosen)
+    known = frame.filter(~pl.any_horizontal(_missing(frame, name) for name in (task.label, *task.groups)))
     _fail(folder, frame.join(known, on=ROW, how="anti"), "label or group is missing")
     label = _labels(task, known[task.label])
     crossed = known.select(pl.concat_str([pl.col(name).cast(pl.String) for name in task.groups], separator=CROSS))
@@ -86,9 +87,24 @@ def _features(task: Task, columns: Sequence[str]) -> list[str]:
     return chosen
 
 
+def _flat(frame: pl.DataFrame, features: Sequence[str]) -> None:
+    for name in features:
+        if frame.schema[name].is_nested():
+            raise UserError(f"--features {name}: got {frame.schema[name]} values; must be numbers or words")
+
+
+def _missing(frame: pl.DataFrame, name: str) -> pl.Expr:
+    """Null, not a number, or blank."""
+    column, kind = pl.col(name), frame.schema[name]
+    if kind.is_float():
+        return column.is_null() | column.is_nan()
+    return column.is_null() | (column.str.strip_chars() == "") if kind == pl.String else column.is_null()
+
+
 def _labels(task: Task, column: pl.Series) -> Ints:
     words = column.cast(pl.String).str.strip_chars()
-    hits = words.is_in(ALIASES.get(task.positive.lower(), (task.positive,)))
+    same = next((alike for alike in ALIASES if task.positive.lower() in alike), None)
+    hits = words.is_in((task.positive,)) if same is None else words.str.to_lowercase().is_in(same)
     if not hits.any() or hits.all():
         values = sorted(words.unique().to_list())
         shown = ", ".join(values[:8]) + (", …" if len(values) > 8 else "")

@@ -320,6 +320,15 @@ def load(spec: str, device: str = "auto", dtype: str = "auto") -> CausalModel:
     return CausalModel(model.to(where), tokenizer, name=spec)
 
 
+def peek(spec: str) -> tuple[PreTrainedTokenizerBase, int | None]:
+    """The tokenizer of a model and the longest sequence it reads, without its weights. Raises `UserError` as `load`."""
+    source = _source(spec)
+    with _reading(spec), _quiet():
+        config = AutoConfig.from_pretrained(source)
+        layout_for(config)
+        return _read_tokenizer(source), getattr(config, "max_position_embeddings", None)
+
+
 def save(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, dtype: torch.dtype | None = None
 ) -> None:

@@ -149,10 +149,16 @@ class RunFolder:
         try:
             if error is None and self.manifest.status != "finished":
                 raise RuntimeError(f"the run in {self.path} ended without run.finish(metrics, report)")
-            if error is not None:
+            if isinstance(error, UserError) and self._is_bare():
+                shutil.rmtree(self.path)
+            elif error is not None:
                 self._note_failure(error)
         finally:
             self._lock.release()
+
+    def _is_bare(self) -> bool:
+        """Whether nothing was done yet: a mistake found then leaves no folder that blocks the next try."""
+        return {entry.name for entry in self.path.iterdir()} <= {FolderLock.NAME, CONFIG, manifest.MANIFEST, EVENTS}
 
     # --- admission ---
 

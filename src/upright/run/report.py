@@ -124,7 +124,7 @@ class Report:
 
     def _not_tabled(self, rows: list[Change]) -> list[Change]:
         """What no table shows yet: every number that was measured stands in the report."""
-        tabled = [row for block in self._blocks if block.kind == "table" for row in block.content["rows"]]
+        tabled = {row for block in self._blocks if block.kind == "table" for row in block.content["rows"]}
         return [row for row in rows if row not in tabled]
 
     def _headline_rows(self, rows: list[Change]) -> list[Change]:

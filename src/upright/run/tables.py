@@ -1,5 +1,6 @@
 """Tables a person brings: CSV, Parquet and JSONL, told apart by their endings, or `lab:NAME`."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -78,5 +79,22 @@ def _opened(path: Path, read: Callable[[Path], T]) -> T:
     try:
         return read(file)
     except (pl.exceptions.PolarsError, OSError) as error:
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        broken = "" if isinstance(error, OSError) else _broken_line(file)
+        said = broken or (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path}: cannot be read as a {file.suffix[1:]} table: {said}") from error
+
+
+def _broken_line(file: Path) -> str:
+    """What is wrong with the first line of a JSONL file that is no object; "" if there is none."""
+    if file.suffix.lower() != ".jsonl":
+        return ""
+    filled = 0
+    with file.open(encoding="utf-8", errors="replace", newline="\n") as lines:
+        for number, line in enumerate(lines, 1):
+            filled += bool(line.strip())
+            try:
+                if line.strip() and not isinstance(json.loads(line), dict):
+                    return f"line {number} is no object"
+            except ValueError as error:
+                return f"line {number} is no JSON: {error}"
+    return "" if filled else "it is empty"

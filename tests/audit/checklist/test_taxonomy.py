@@ -16,7 +16,7 @@ ANSWERED_BY_COMMANDS = {
     *(f"fairness.{n}" for n in ("group", "intersectional", "calibration", "individual", "inequality", "ranking")),
     *(f"fairness.{n}" for n in ("regression", "subgroups")),
     *(f"privacy.{n}" for n in ("membership", "membership-blind", "exposure", "extraction", "attribute-inference")),
-    *(f"privacy.{n}" for n in ("personal-data", "epsilon")),
+    *(f"privacy.{n}" for n in ("personal-data", "epsilon", "membership-gradient", "membership-dataset")),
     *(f"both.{n}" for n in ("interplay-utility", "interplay-clipping", "interplay-attack", "interplay-leakage")),
     "both.fair-to-privacy",
     "mitigation.frontier",

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from upright.audit import epsilon
 from upright.audit.epsilon import bounds, method, present
-from upright.audit.epsilon.config import Config
+from upright.audit.epsilon.config import Config, GuessConfig
 from upright.audit.findings import read_findings
 from upright.errors import UserError
 from upright.run.records import read_metrics
@@ -202,3 +202,23 @@ def test_pure_epsilon_needs_no_delta(write: Write) -> None:
     result = epsilon.run(make(write(2.0), delta=0.0, claimed=1.0))
     assert not any("Gaussian" in m.split for m in result.metrics)
     assert result.refuted
+
+
+def test_scores_that_are_missing_on_one_side_void_the_bound(tmp_path: Path) -> None:
+    """Noise, but half of what was out has no score: of 1,500 left two thirds were in, which guesses would cash in on.
+
+    Fair coins give 1,000 or more of 1,500 with a chance far below 0.001. Missing on both sides alike, it is no matter.
+    """
+    rng = np.random.default_rng(0)
+    included = np.arange(2000) < 1000
+    table = pl.DataFrame({"score": rng.normal(size=2000), "included": included.astype(int)})
+    missing = pl.Series(rng.permutation(2000) < 500), pl.Series(np.arange(2000) >= 1500)
+    verdicts = []
+    for i, gone in enumerate(missing):
+        table.with_columns(score=pl.when(gone).then(None).otherwise("score")).write_parquet(tmp_path / f"{i}.parquet")
+        config = Config(
+            file=tmp_path / f"{i}.parquet", delta=1e-5, claimed=0.3, guess=GuessConfig(in_=[500]), out=tmp_path / str(i)
+        )
+        result = epsilon.run(config)
+        verdicts.append((result.findings[0].verdict, result.refuted))
+    assert verdicts == [("clear", False), ("void", False)]

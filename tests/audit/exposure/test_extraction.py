@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from transformers.generation.logits_process import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from tests.tiny import exact_model
-from upright.audit.exposure.extraction import Rule, draw_out, lead_tokens, log_chance, within
+from upright.audit.exposure.extraction import Rule, draw_out, log_chance, within
+from upright.audit.texts import lead_tokens
 from upright.models.causal import CausalModel
 
 

@@ -4,7 +4,7 @@ import torch
 
 from tests.tiny import exact_model
 from upright.audit.exposure.inference import guesses, representations
-from upright.audit.exposure.texts import Text
+from upright.audit.texts import Text
 
 FILLER = ["red", "blue", "green", "grey"]
 
@@ -14,7 +14,7 @@ def people(n: int, seed: int, told: bool) -> tuple[np.ndarray, list[Text]]:
     rng = np.random.default_rng(seed)
     coin = rng.integers(0, 2, n)
     words = [" ".join(rng.choice(FILLER, 4)) + (" odd" if told and c else "") for c in coin]
-    return coin, [Text(word, i, "ab"[c]) for i, (word, c) in enumerate(zip(words, coin, strict=True))]
+    return coin, [Text(str(i), word, "ab"[c]) for i, (word, c) in enumerate(zip(words, coin, strict=True))]
 
 
 def test_states_that_know_the_attribute_help_and_others_do_not() -> None:

@@ -60,3 +60,18 @@ def test_records_that_are_none(tmp_path: Path, line: str, message: str) -> None:
     path.write_text(line)
     with pytest.raises(UserError, match=message):
         plant.read_record(path)
+
+
+def test_the_record_is_not_overwritten_by_its_own_training_lines(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"c\.txt: the lines to train on go to that name; must end in \.jsonl"):
+        plant.run(Plant(out=tmp_path / "c.txt"))
+    assert not (tmp_path / "c.txt").exists()
+
+
+def test_a_text_stands_in_a_record_once(tmp_path: Path) -> None:
+    """A text that is planted and a control at once would be held against itself."""
+    record = plant.run(Plant(out=tmp_path / "c.jsonl", count=2, controls=2)).record
+    first = record.read_text().splitlines()[0]
+    record.write_text(record.read_text() + "\n" + first.replace('"repeats":1', '"repeats":0') + "\n")
+    with pytest.raises(UserError, match=r"c\.jsonl:6: text .* stands there twice"):
+        plant.read_record(record)

@@ -54,3 +54,11 @@ def test_words_of_the_alphabet_differ() -> None:
 def test_formats_that_are_none(format: str) -> None:
     with pytest.raises(UserError, match="format"):
         Space.parse(format)
+
+
+@pytest.mark.parametrize("format", ["{word} {digits:6}", "{digits} {digits:6}", "{digits:six} {digits:6}"])
+def test_what_looks_like_a_random_part_is_one(format: str) -> None:
+    """Else it would be planted as it stands, and candidates would share it."""
+    with pytest.raises(UserError, match=r"must be a kind and a length, such as \{digits:6\}"):
+        Space.parse(format)
+    assert Space.parse('{"code": {digits:2}, {"x"}').size == 100

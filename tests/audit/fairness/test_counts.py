@@ -153,7 +153,7 @@ def test_rows_that_cannot_be_used_are_counted(tmp_path: Path) -> None:
 def test_binary_keeps_what_is_positive(tmp_path: Path) -> None:
     frame = people().with_columns(y=pl.col("y") + 1, said=pl.col("said") * 2 + 1)
     path = write(frame, tmp_path / "t.parquet")
-    found = reading.count(path, config(path)).binary("1")
+    found = reading.count(path, config(path)).binary(["1"])
     table = c.table(found, ["race"], ["0", "1"])
     wanted = rates.count(frame["y"] == 1, frame["said"] == 1, frame["race"])
     assert_allclose(table.cells[:, 0], wanted.cells)
@@ -203,20 +203,80 @@ def test_absent_and_empty_places(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("classes", "positive", "wanted"),
-    [(["0", "1"], None, "1"), (["no", "yes"], None, "yes"), (["a", "b", "c"], None, None), (["a", "b"], "a", "a")],
+    [
+        (["0", "1"], None, ("1",)),
+        (["no", "yes"], None, ("yes",)),
+        (["0", "1", "False", "True"], None, ("1", "True")),
+        (["0", "1", "false", "true"], "0", ("0", "false")),
+        (["-1", "1"], None, ("1",)),
+        (["0"], None, ()),
+        (["a", "b", "c"], None, None),
+        (["a", "b"], "a", ("a",)),
+    ],
 )
-def test_which_class_is_positive(classes: list[str], positive: str | None, wanted: str | None) -> None:
-    assert reading.positive_class(classes, config(Path("t.csv"), positive=positive)) == wanted
+def test_which_words_are_positive(classes: list[str], positive: str | None, wanted: tuple[str, ...] | None) -> None:
+    assert reading.positive_words(classes, config(Path("t.csv"), positive=positive)) == wanted
 
 
 @pytest.mark.parametrize(
     ("classes", "positive", "message"),
     [
         (["<=50K", ">50K"], None, "--positive is missing: classes are"),
-        (["0", "1"], "yes", "unknown --positive value 'yes'"),
+        (["0", "1"], "ja", "unknown --positive value 'ja'"),
         ([str(i) for i in range(101)], None, "got 101 classes; at most 100"),
     ],
 )
 def test_no_positive_class(classes: list[str], positive: str | None, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        reading.positive_class(classes, config(Path("t.csv"), positive=positive))
+        reading.positive_words(classes, config(Path("t.csv"), positive=positive))
+
+
+@pytest.mark.parametrize("blank", ["", " ", None])
+@pytest.mark.parametrize("kind", ["csv", "parquet", "jsonl"])
+def test_blank_groups_keep_their_scores(tmp_path: Path, kind: str, blank: str | None) -> None:
+    """A group that is empty in the last column is the missing one, for decisions and for scores."""
+    frame = people(400).with_columns(race=pl.Series([blank, "x"] * 200), score=pl.Series(np.linspace(0, 1, 400)))
+    path = write(frame, tmp_path / f"t.{kind}")
+    found = reading.count(path, config(path, score="score"))
+    assert c.table(found, ["race"], ["0", "1"]).groups == [c.MISSING, "x"]
+    cells, _ = c.score_table(found, ["race"], [(c.MISSING,), ("x",)])
+    assert cells.sum((1, 2)).tolist() == [200, 200]
+
+
+def test_not_a_number_is_a_missing_group(tmp_path: Path) -> None:
+    frame = people(90).with_columns(race=pl.Series([float("nan"), 1.0, 2.0] * 30))
+    path = write(frame, tmp_path / "t.parquet")
+    assert c.table(reading.count(path, config(path)), ["race"], ["0", "1"]).groups == [c.MISSING, "1", "2"]
+
+
+def test_numbers_and_booleans_are_the_same_classes(tmp_path: Path) -> None:
+    """Labels 0 and 1, decisions True and False, half of them in another spelling: the plain table comes out."""
+    frame = people()
+    path = tmp_path / "t.csv"
+    words = pl.Series(["False", "True"]).gather(frame["said"])
+    frame.with_columns(said=words).write_csv(path)
+    found = reading.count(path, config(path))
+    reading.check(found, config(path))
+    positive = reading.positive_words(reading.classes_of(found, config(path)), config(path))
+    assert positive is not None
+    cells = c.table(found.binary(positive), ["race"], ["0", "1"]).cells[:, 0]
+    assert_allclose(cells, rates.count(frame["y"], frame["said"], frame["race"]).cells)
+
+
+def test_labels_and_predictions_without_a_common_word(tmp_path: Path) -> None:
+    """Every selection rate would be 0, and every gap clear."""
+    path = tmp_path / "t.csv"
+    path.write_text("sex,race,y,said\nf,x,>50K,1\nm,y,<=50K,0\n")
+    asked = config(path, positive=">50K")
+    with pytest.raises(UserError, match="--prediction said: got 0, 1, but --label y has <=50K, >50K"):
+        reading.check(reading.count(path, asked), asked)
+
+
+@pytest.mark.parametrize("name", ["row", "reason", "values"])
+def test_columns_named_like_ours(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(f"{name},race,y,said\nf,x,,1\nm,y,0,0\nf,y,1,1\n")
+    asked = config(path, groups=[name, "race"])
+    (row,) = reading.unusable(path, asked)
+    assert (row["row"], row["reason"]) == (1, "label is missing")
+    assert row["values"][name] == "f"

@@ -38,7 +38,7 @@ def test_surplus_equals_a_loop() -> None:
     n = rng.integers(5, 50, 12).astype(float)
     hits = rng.binomial(n.astype(int), 0.3).astype(float)
     found = x.subgroups(CELLS, ["p", "q", "r"])
-    for value, member in zip(x.surplus(hits, n, found.member, 1000), found.member, strict=True):
+    for value, member in zip(x.surplus(hits, n, found.member, 1000), found.member.toarray(), strict=True):
         inside = member > 0
         wanted = n[inside].sum() / 1000 * (hits[inside].sum() / n[inside].sum() - hits.sum() / n.sum())
         assert_allclose(value, wanted)

@@ -164,3 +164,17 @@ def test_range_is_biased_upward_under_the_null() -> None:
     rng = np.random.default_rng(0)
     for groups, n, wanted in ((2, 50, 0.080), (5, 50, 0.164), (10, 30, 0.279)):
         assert_allclose(r.difference(rng.binomial(n, 0.5, (20_000, groups)) / n).mean(), wanted, atol=0.002)
+
+
+def test_a_bias_beyond_all_draws_lowers_the_interval() -> None:
+    """The range over 20 equal groups of 40: every resample is further apart than the table, which is further apart
+    than the truth, 0. The lower end must reach well below what was seen, and not below 0.
+    """
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        hits = rng.binomial(40, 0.5, 20)
+        cells = np.stack([40 - hits, hits], -1)
+        seen = np.ptp(hits / 40)
+        low, high = bootstrap(cells, lambda t: np.ptp(t[..., 1] / t.sum(-1), axis=-1)[:, None], 400, rng)
+        assert 0 <= low[0] < seen - 0.08
+        assert high[0] >= seen

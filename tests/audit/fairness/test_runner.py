@@ -10,54 +10,14 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.audit.fairness.conftest import config, find, verdicts, write
 from upright.audit import fairness
 from upright.audit.fairness import counts as c
-from upright.audit.fairness import decisions, present, reading, runner, verdict
+from upright.audit.fairness import reading, runner, verdict
 from upright.audit.fairness.config import Config
-from upright.audit.fairness.decisions import Grouping
-from upright.audit.fairness.search import Search
-from upright.audit.findings import Finding, read_findings
+from upright.audit.findings import read_findings
 from upright.errors import UserError
-from upright.run.evidence import Metric
 from upright.run.parse import parse
-
-QUICK = {"draws": 200, "permutations": 199, "rescans": 39}
-
-
-def write(path: Path, n: int = 3000, gap: float = 0.25, seed: int = 0, **columns: Any) -> Path:
-    """Decisions that favour men by `gap` and no race; a score that promises too much to z."""
-    rng = np.random.default_rng(seed)
-    sex, race = rng.choice(["f", "m"], n), rng.choice(["x", "y", "z"], n)
-    y = (rng.random(n) < 0.4).astype(int)
-    p = np.clip(0.2 + 0.4 * y + gap * (sex == "m"), 0, 1)
-    score = np.clip(0.25 + 0.3 * y + 0.2 * (race == "z") + rng.normal(0, 0.1, n), 0, 1)
-    frame = {"sex": sex, "race": race, "y": y, "said": (rng.random(n) < p).astype(int), "score": score, **columns}
-    pl.DataFrame(frame).write_csv(path)
-    return path
-
-
-def config(path: Path, out: str = "run", **more: Any) -> Config:
-    fields = {"groups": ["sex", "race"], "label": "y", "prediction": "said", **QUICK, **more}
-    return Config(table=path, out=path.parent / out, **fields)
-
-
-def find(metrics: Any, name: str, split: str) -> Metric:
-    (found,) = [m for m in metrics if (m.name, m.split) == (name, split)]
-    assert isinstance(found, Metric)
-    return found
-
-
-def verdicts(findings: Any) -> dict[str, Finding]:
-    """By item; several findings on groups or numbers by their measure."""
-    several = (verdict.GROUP, verdict.REGRESSION)
-    return {f.text.partition(" by ")[0] if f.item in several else f.item: f for f in findings}
-
-
-@pytest.fixture(autouse=True)
-def _without_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes ten times as long as the audit of a small table; the run of `result` is drawn."""
-    for name in ("bars_before_after", "forest", "heatmap", "lines"):
-        monkeypatch.setattr(present, name, lambda *_, **__: "<svg></svg>")
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +30,7 @@ def test_the_run_finds_what_was_put_in(result: fairness.Result) -> None:
     found = verdicts(result.findings)
     assert {f.item for f in result.findings} == {
         *(verdict.GROUP, verdict.CROSSED, verdict.SUBGROUPS, verdict.CALIBRATION, verdict.INDIVIDUAL),
-        verdict.INEQUALITY,
+        *(verdict.INEQUALITY, verdict.PROXY),
     }
     assert found["Ratio of selection rates"].verdict == "concern"
     assert found["Larger gap of true and false positive rates"].verdict == "concern"
@@ -246,7 +206,7 @@ def test_several_classes(tmp_path: Path) -> None:
     shares = [np.bincount(said[sex == s], minlength=3) / (sex == s).sum() for s in "fm"]
     wanted = 0.5 * np.abs(shares[0] - shares[1]).sum()
     assert find(found.metrics, "parity distance", "by sex").value == pytest.approx(wanted)
-    assert verdicts(found.findings)["Parity distance"].verdict == "concern"
+    assert verdicts(found.findings)["Distance of decision laws"].verdict == "concern"
     binary = fairness.run(config(path, "b", groups=["sex"], positive="2"))
     gap = find(binary.metrics, "selection rate, difference", "by sex").value
     assert gap == pytest.approx(abs(shares[0][2] - shares[1][2]))
@@ -267,8 +227,8 @@ def test_regression(tmp_path: Path) -> None:
         own = find(found.metrics, "mean absolute error", f"sex: {s}")
         assert own.value == pytest.approx(np.abs(pay - y)[sex == s].mean())
     assert verdicts(found.findings)["Mean absolute error, difference over the overall error"].verdict == "concern"
-    assert verdicts(found.findings)["Kolmogorov-Smirnov distance of predictions"].verdict in ("clear", "undecided")
-    assert "pay or said is no number" in (found.out / "failures.jsonl").read_text()
+    assert verdicts(found.findings)["Kolmogorov-Smirnov distance of predictions (simultaneous)"].verdict == "undecided"
+    assert "pay or said is missing or no number" in (found.out / "failures.jsonl").read_text()
     above = find(found.metrics, "pairs in the right order", "sex: f above m")
     assert above.value is not None
     assert above.n > 150
@@ -327,10 +287,10 @@ def test_reference_groups(tmp_path: Path) -> None:
         ({"groups": ["age"]}, "unknown column in .*'age'"),
         ({"label": "wage", "score": "score"}, "unknown column in .*'wage'"),
         ({"features": ["score"], "neighbours": 5000}, "must be fewer than the records"),
-        ({"label": "race", "prediction": "race"}, None),
+        ({"groups": ["sex"], "label": "race", "prediction": "race"}, None),
         ({"label": "score", "prediction": "score"}, "at most 100 .numbers: --task regression"),
-        ({"label": "race", "prediction": "race", "score": "score"}, "name the --positive one"),
-        ({"task": "regression", "prediction": "race"}, "no row has a number"),
+        ({"groups": ["sex"], "label": "race", "prediction": "race", "score": "score"}, "name the --positive one"),
+        ({"groups": ["sex"], "task": "regression", "prediction": "race"}, "300 of 300 rows lack y or race"),
     ],
 )
 def test_refused_runs(tmp_path: Path, more: dict[str, Any], message: str | None) -> None:
@@ -352,6 +312,10 @@ def test_refused_runs(tmp_path: Path, more: dict[str, Any], message: str | None)
         (["--groups", "a", "--prediction", "p", "--task", "ranking"], "got no --score"),
         (["--groups", "a", "--prediction", "p", "--limit", "2"], "--limit: got '2'"),
         (["--groups", "a", "--prediction", "p", "--draws", "10"], "--draws: got '10'"),
+        (["--groups", "y", "--prediction", "p"], "holds the label or the prediction"),
+        (["--groups", "a", "--prediction", "p", "--task", "regression", "--weight", "w"], "--weight: says nothing to"),
+        (["--groups", "a", "--score", "s", "--task", "ranking", "--features", "f"], "only to decisions; drop it"),
+        (["--groups", "a", "--prediction", "p", "--query", "q"], "--query: says nothing to --task decisions"),
     ],
 )
 def test_refused_words(words: list[str], message: str) -> None:
@@ -363,57 +327,3 @@ def test_the_configuration_imports_nothing_heavy() -> None:
     code = "import sys, upright.audit.fairness; print([m for m in ('numpy', 'polars', 'torch') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
-
-
-# --- verdicts --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "most", "least"),
-    [
-        (0.01, 0.05, "clear", "concern"),
-        (0.2, 0.3, "concern", "clear"),
-        (0.05, 0.15, "undecided", "undecided"),
-        (None, None, "undecided", "undecided"),
-    ],
-)
-def test_a_verdict_needs_the_whole_interval(low: float | None, high: float | None, most: str, least: str) -> None:
-    assert verdict.at_most(low, high, 0.1) == most
-    assert verdict.at_least(low, high, 0.1) == least
-
-
-def test_the_gravest_verdict_wins() -> None:
-    answers = [verdict.Answer("clear", "a."), verdict.Answer("concern", "b."), verdict.Answer("undecided", "c.")]
-    assert verdict.joined("x.y", answers, "") == Finding(item="x.y", verdict="concern", text="b. c. a.")
-
-
-def test_searches_are_corrected_for_their_number() -> None:
-    """Holm: of p = .02, .03 and .04 none is below .05/3; .01 is, and then .02 of the two that are left."""
-
-    def search(p: float) -> Search:
-        return Search([], "s", p, True, f"{p}")
-
-    assert verdict.of_searches([search(p) for p in (0.02, 0.03, 0.04)]).verdict == "clear"
-    assert verdict.of_searches([search(p) for p in (0.01, 0.02, 0.9)]).text == "0.01. 0.02. 0.9."
-    assert verdict.of_searches([search(p) for p in (0.01, 0.02, 0.9)]).verdict == "concern"
-    assert verdict.of_searches([]).verdict == "undecided"
-
-
-def test_false_verdicts_are_rare(tmp_path: Path) -> None:
-    """200 fair tables by three groups: none of seven verdicts says concern in more than 5 % of them."""
-    rng = np.random.default_rng(5)
-    wrong = 0
-    for _ in range(200):
-        cells = rng.multinomial(600, np.full(12, 1 / 12)).reshape(3, 1, 2, 2).astype(float)
-        table = c.Table("g", ["a", "b", "c"], [""], ["0", "1"], cells, cells, cells.sum((1, 2, 3)), [("a",)] * 3)
-        g = Grouping(table, config(tmp_path / "t.csv", groups=["g"], limit=0.0), ("g",))
-        wrong += any(f.verdict == "concern" for f in verdict.of_groupings([g], g.config))
-    assert wrong <= 10
-
-
-def test_simultaneous_metrics_hold_the_bootstrap_value(tmp_path: Path) -> None:
-    cells = np.array([[[[40, 10], [10, 40]]], [[[55, 5], [20, 20]]]], dtype=float)
-    table = c.Table("g", ["a", "b"], [""], ["0", "1"], cells, cells, cells.sum((1, 2, 3)), [("a",), ("b",)])
-    g = Grouping(table, config(tmp_path / "t.csv", groups=["g"]), ("g",))
-    odds = decisions.simultaneous(g)["equalised odds, larger gap"]
-    assert [odds.value, odds.low, odds.high] == pytest.approx([0.3, 0.0, 0.6188], abs=5e-5)

@@ -1,5 +1,7 @@
 """Separation, calibration and laws of scores, against pairs, sklearn, scipy and numbers by hand."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,11 +9,14 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from scipy.special import expit
-from scipy.stats import ks_2samp, wasserstein_distance
+from scipy.stats import ks_2samp, sem, wasserstein_distance
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from upright.audit import roc
+from upright.audit.fairness import counts as c
+from upright.audit.fairness import scored
 from upright.audit.fairness import scores as s
+from upright.audit.fairness.config import Config
 
 Floats = NDArray[np.float64]
 Sample = tuple[NDArray[np.int64], Floats, NDArray[np.int64]]
@@ -146,3 +151,51 @@ def test_coarser_keeps_sums_and_orders() -> None:
 def test_histogram_refuses_what_is_no_number() -> None:
     with pytest.raises(ValueError, match="got 1 that are not finite"):
         s.histogram([0, 1], [0.5, np.nan], [0, 0])
+
+
+def test_two_positives_are_no_area() -> None:
+    """Group b has 2 positives of 200: no AUC of its own, and no gap of AUCs that hangs on them; negatives it has."""
+    rng = np.random.default_rng(0)
+    records = np.zeros((2, 1, 2, 2))
+    records[:, 0, :, 1] = [[100, 100], [198, 2]]
+    cells = np.stack([np.stack([rng.multinomial(k, np.full(20, 0.05)) for k in own]) for own in [[100, 100], [198, 2]]])
+    table = c.Table("g", ["a", "b"], [""], ["0", "1"], records, records, records.sum((1, 2, 3)), [("a",), ("b",)])
+    config = Config(table=Path("t.csv"), groups=["g"], label="y", score="s", draws=200)
+    given = scored.Scored(table, cells.astype(float), np.linspace(0.02, 0.98, 20), np.ones(2), config)
+    found = {(m.name, m.split): m.value for m in scored.score_metrics(given, rng)}
+    assert found["AUC", "g: a"] is not None
+    for name in ("AUC", "AUC, background negative", "mean score of positives"):
+        assert found[name, "g: b"] is None
+    assert found["AUC, background positive", "g: b"] is not None
+    assert found["mean score of negatives", "g: b"] is not None
+    assert found["AUC, difference", "by g"] == 0.0
+
+
+@pytest.mark.parametrize(("shift", "even"), [(0.0, True), (0.25, False)])
+def test_differences_of_scores_can_be_none(shift: float, even: bool) -> None:
+    """Two groups scored by one law, and by two: only then the interval of a gap leaves 0."""
+    rng = np.random.default_rng(1)
+    y, g = rng.integers(0, 2, 1200), np.repeat(["a", "b"], 600)
+    score = np.round(np.clip(rng.normal(0.3 + 0.2 * y + shift * (g == "b"), 0.15), 0, 1), 2)
+    names, cells, at = s.histogram(y, score, g)
+    records = np.zeros((2, 1, 2, 2))
+    records[:, 0, :, 1] = cells.sum(-1)
+    table = c.Table("g", names, [""], ["0", "1"], records, records, records.sum((1, 2, 3)), [("a",), ("b",)])
+    config = Config(table=Path("t.csv"), groups=["g"], label="y", score="s", draws=200)
+    given = scored.Scored(table, cells, at, np.ones(2), config)
+    found = {m.name: m for m in scored.score_metrics(given, rng) if m.split == "by g"}
+    for name in ("balance for the positive class, difference", "balance for the negative class, difference"):
+        assert (found[name].ci_low == 0.0) == even
+    assert found["AUC, difference"].ci_low == 0.0  # a shift changes no order within a group
+    error = [sem(score[(g == group) & (y == 1)]) for group in "ab"]
+    assert_allclose(scored._means(cells[:, 1], at)[1], error)
+
+
+def test_one_score_for_all_leaves_room() -> None:
+    """Every pair is a tie: ½, give or take the rule of three for 100 of each label."""
+    cells = np.full((1, 2, 1), 100.0)
+    records = np.full((1, 1, 2, 2), 50.0)
+    table = c.Table("g", ["a"], [""], ["0", "1"], records, records, records.sum((1, 2, 3)), [("a",)])
+    config = Config(table=Path("t.csv"), groups=["g"], label="y", score="s", draws=200)
+    (area,) = scored._separation(scored.Scored(table, cells, np.array([0.5]), np.ones(1), config))
+    assert [area.value, area.ci_low, area.ci_high] == pytest.approx([0.5, 0.47, 0.53])

@@ -237,3 +237,56 @@ def test_a_model_trained_on_neither_side_gives_nothing_away() -> None:
         unseen = score[~masks[0]]
         found = [auc(unseen[side], unseen[~side]) for side in rng.random((200, len(unseen))) < 0.5]
         assert np.mean([(m.ci_low or 0) <= 0.5 <= (m.ci_high or 0) for m in found]) >= 0.95 - 0.046, name
+
+
+# --- several queries -------------------------------------------------------------------------------------------
+
+
+def test_several_queries_by_hand() -> None:
+    """Out-models (0, 0), (2, 0), (0, 2), (2, 2): mean (1, 1), covariance 4/3 I. phi = (2, 3) lies (1, 2) from it.
+
+    Their mean has variance 2/3, so z = 1.5 / sqrt(2/3). In-models the same, moved by (2, 2): distances (-1, 0), so
+    ln in - ln out = (1 + 4 - 1) / 2 / (4/3) = 1.5.
+    """
+    out = np.array([[[0.0, 0.0]], [[2.0, 0.0]], [[0.0, 2.0]], [[2.0, 2.0]]])
+    masks = np.repeat([[False], [True]], 4, axis=0)
+    references = np.concatenate([out, out + 2])
+    for pooled in (True, False):
+        assert_allclose(attacks.lira_offline([[2.0, 3.0]], references, masks, pooled), 1.5 / np.sqrt(2 / 3))
+        assert_allclose(attacks.lira_online([[2.0, 3.0]], references, masks, pooled), 1.5)
+
+
+def test_one_query_is_the_plain_form() -> None:
+    rng = np.random.default_rng(4)
+    masks, phi, references = half_masks(10, 30, rng), rng.normal(size=30), rng.normal(size=(10, 30))
+    for attack in (attacks.lira_online, attacks.lira_offline):
+        assert_allclose(attack(phi[:, None], references[..., None], masks), attack(phi, references, masks))
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+def test_equal_queries_say_what_one_says(pooled: bool) -> None:
+    """The same answer twice has a covariance without an inverse; a record that one model saw has none at all."""
+    rng = np.random.default_rng(6)
+    masks, phi, references = half_masks(10, 30, rng), rng.normal(size=30), 5 + rng.normal(size=(10, 30))
+    masks[:, 0] = np.arange(10) < 1
+    for attack in (attacks.lira_online, attacks.lira_offline):
+        once = attack(phi, references, masks, pooled)
+        twice = attack(np.stack([phi, phi], axis=1), np.stack([references, references], axis=2), masks, pooled)
+        assert np.isnan(once[0]) == (not pooled and attack is attacks.lira_online)
+        assert_allclose(twice, once, rtol=1e-4, atol=1e-6)
+
+
+def test_independent_queries_add_their_evidence() -> None:
+    """Shift 0.5 in each of Q queries of unit noise, M models: z has shift 0.5 sqrt(Q) and variance 1 + 2/M.
+
+    So AUC = Phi(0.5 sqrt(Q) / sqrt(2 (1 + 2/M))): 0.634 for one, 0.753 for four (M 64, half of them out).
+    """
+    rng, (n, models) = np.random.default_rng(5), (4000, 64)
+    member, masks = rng.random(n) < 0.5, half_masks(models, n, rng)
+    phi = 0.5 * member[:, None] + rng.normal(size=(n, 4))
+    references = 0.5 * masks[..., None] + rng.normal(size=(models, n, 4))
+    for queries in (1, 4):
+        z = attacks.lira_offline(phi[:, :queries], references[..., :queries], masks, pooled=True)
+        found = auc(z[member], z[~member])
+        expected = norm.cdf(0.5 * np.sqrt(queries) / np.sqrt(2 * (1 + 2 / models)))
+        assert (found.ci_low or 0) < expected < (found.ci_high or 0)

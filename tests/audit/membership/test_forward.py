@@ -132,3 +132,33 @@ def test_prefix_leaves_room_for_the_longest_text() -> None:
 def test_a_row_beyond_the_context_is_refused() -> None:
     with pytest.raises(UserError, match="more than the 256 tiny can read"):
         read(world_model(), [[1] * 257], 1)
+
+
+# --- gradients -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+@pytest.mark.parametrize("chunk", [1, 2**23])
+def test_gradient_norms_equal_plain_autograd(family: str, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each text's mean loss, for all parameters; gpt2 uses its embedding at both ends. The model stays frozen."""
+    monkeypatch.setattr(forward, "LOGITS_AT_ONCE", chunk)
+    model = exact_model(family)
+    rows = prompt_ids(model.tokenizer, TEXTS)
+    found = forward.gradient_norms(model, rows)
+    assert not any(p.requires_grad or p.grad is not None for p in model.model.parameters())
+    model.model.requires_grad_(True)
+    for norm, row in zip(found, rows, strict=True):
+        model.model.zero_grad()
+        ids = torch.tensor([row])
+        model.model(input_ids=ids, labels=ids).loss.backward()
+        squares = [p.grad.square().sum() for p in model.model.parameters() if p.grad is not None]
+        assert norm == pytest.approx(float(torch.stack(squares).sum().sqrt()), rel=1e-6)
+
+
+def test_logits_that_are_no_numbers_are_no_end_of_a_text() -> None:
+    """NaN stands for what lies behind a text's end, so a model that overflows must not be read."""
+    model = world_model()
+    with torch.no_grad():
+        next(model.blocks[0].parameters()).fill_(torch.nan)
+    with pytest.raises(UserError, match=r"gives logits that are no numbers, in torch\.float32"):
+        read(model, prompt_ids(model.tokenizer, TEXTS), 2)

@@ -126,6 +126,28 @@ def test_a_model_that_learnt_its_members_gives_them_away(make: Make, learnt: Pat
     assert "ROC of the" in page
 
 
+def test_suspects_a_corpus_and_gradients(make: Make, learnt: Path, tmp_path: Path) -> None:
+    """Suspects: the last 40 members, that is 100 %. An audited text in the corpus is left out of it."""
+    rows = (learnt / "members.jsonl").read_text().splitlines(keepends=True)
+    for name, lines in (("known", rows[:40]), ("suspects", rows[40:])):
+        (tmp_path / f"{name}.jsonl").write_text("".join(lines))
+    write(tmp_path / "corpus.jsonl", [*texts(50, seed=3), json.loads(rows[0])["text"]])
+    text = TextConfig(signals=["loss", "gradient"], corpus=tmp_path / "corpus.jsonl")
+    files = {"members": tmp_path / "known.jsonl", "suspects": tmp_path / "suspects.jsonl"}
+    result = membership.run(make(text=text, reference=[str(learnt / "reference")], smallest=20, **files))
+    assert [(f.item, f.verdict) for f in result.findings] == [
+        ("privacy.membership-blind", "clear"),
+        ("privacy.membership", "concern"),
+        ("privacy.membership-gradient", "concern"),
+        ("privacy.membership-dataset", "concern"),
+    ]
+    used = next(m for m in result.metrics if m.name == "share of the suspects trained on")
+    assert (used.n, used.ci_high) == (40, 1)
+    assert {m.n for m in result.metrics if m.name == "attack AUC"} == {120}
+    assert (find(result.metrics, "attack AUC", "gradient").ci_low or 0) > 0.6
+    assert find(result.metrics, "attack AUC", "dc-pdd").value is not None
+
+
 def test_a_model_that_saw_neither_side_does_not(make: Make, learnt: Path) -> None:
     """The untrained twin: nothing is found, and the interval of each AUC holds ½ for all but chance."""
     result = membership.run(make(model=str(learnt / "reference")))
@@ -191,6 +213,11 @@ def test_speed_changes_nothing(make: Make) -> None:
         ({"group": "knd"}, "did you mean 'kind'"),
         ({"text": TextConfig(column="txt")}, "did you mean 'text'"),
         ({"model": "/no/model"}, "no such folder"),
+        ({"reference": ["lab:atlsa"]}, "unknown lab model 'atlsa'"),
+        (
+            {"scores": Path("t.csv"), "model": None, "members": None, "nonmembers": None, "suspects": Path("s.jsonl")},
+            "leave `member` empty",
+        ),
     ],
 )
 def test_mistakes_are_named(changes: dict[str, Any], message: str, make: Make, tmp_path: Path) -> None:
@@ -198,6 +225,17 @@ def test_mistakes_are_named(changes: dict[str, Any], message: str, make: Make, t
         membership.run(make(**changes))
     assert "\n" not in str(error.value)
     assert not (tmp_path / "run").exists()  # so that the same --out can be given again
+
+
+def test_a_reference_that_cannot_read_so_far_is_named_before_any_work(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(language, "peek", lambda name: (world_model().tokenizer, 9))
+    with pytest.raises(
+        UserError, match=r"--reference lab:atlas: reads 9 tokens, and a text has \d\d; lower --text.tokens"
+    ):
+        membership.run(make(reference=["lab:atlas"]))
+    assert not (tmp_path / "run").exists()
 
 
 def test_all_texts_on_both_sides_leave_nothing(make: Make, learnt: Path) -> None:

@@ -113,3 +113,17 @@ def test_k_is_a_percentage(k: float) -> None:
 def test_a_text_without_tokens_is_refused() -> None:
     with pytest.raises(ValueError, match="1 of 1 texts have no predicted token"):
         signals.loss(np.array([[NAN]]))
+
+
+def test_dc_pdd_by_hand() -> None:
+    """Predicted tokens 1, 2, 1 with p 0.5, 0.001, 0.9, corpus shares 1/4 and 1/2: token 1 counts once, with p 0.5.
+
+    0.5 ln 4 = 0.69 is cut at 0.01; 0.001 ln 2 = 0.000693. The second text has one predicted token, 2.
+    """
+    log_p = np.log([[0.5, 0.001, 0.9], [0.001, np.nan, np.nan]])
+    frequency = np.log([0.25, 0.25, 0.5])
+    found = signals.dc_pdd(log_p, [[0, 1, 2, 1], [1, 2]], frequency)
+    assert_allclose(found, [(0.01 + 0.001 * np.log(2)) / 2, 0.001 * np.log(2)])
+    assert_allclose(
+        signals.dc_pdd(log_p, [[0, 1, 2, 1], [1, 2]], frequency, most=9)[0], (np.log(2) + 0.001 * np.log(2)) / 2
+    )

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from upright.audit import mitigate
 from upright.audit.findings import read_findings
+from upright.audit.mitigate import recourse
 from upright.audit.mitigate.config import METHODS
 from upright.audit.mitigate.methods import Learner
 from upright.errors import UserError
@@ -106,7 +107,7 @@ def test_the_finding_and_the_report_say_whose_code_it_is(whole: mitigate.Result)
     page = whole.report.read_text()
     assert "fairlearn" in page
     assert "reads the group" in page
-    assert all(name in finding.text for name in whole.frontier)
+    assert all(("the plain model" if name == "none" else name) in finding.text for name in whole.frontier)
 
 
 @pytest.mark.parametrize(("limit", "verdict"), [(0.9, "clear"), (0.0, "concern")])
@@ -149,6 +150,56 @@ def test_rows_that_cannot_be_used_are_recorded(tmp_path: Path) -> None:
     assert sorted(row["row"]["row"] for row in rows) == list(range(300, 308))
     assert find(found.metrics, "accuracy", "none").n == 300
     assert "under 30 rows" in found.report.read_text()
+
+
+def test_blank_and_not_a_number_are_missing(tmp_path: Path) -> None:
+    """Neither is an outcome that was not favourable, nor a group."""
+    table = pl.read_csv(write_table(tmp_path, n=300)).with_columns(pl.col("hired").cast(pl.Float64))
+    nothing = table.head(4).with_columns(
+        hired=pl.Series([float("nan"), 1.0, 1.0, None]), sex=pl.Series(["a", " ", "", "b"])
+    )
+    path = tmp_path / "people.parquet"
+    pl.concat([table, nothing]).write_parquet(path)
+    found = mitigate.run(config(path, tmp_path / "out", methods=["reweighing"]))
+    assert find(found.metrics, "accuracy", "none").n == 300
+    assert len((found.out / "failures.jsonl").read_text().splitlines()) == 4
+
+
+@pytest.mark.parametrize("word", ["1", "True", "true"])
+def test_words_for_a_favourable_outcome(tmp_path: Path, word: str) -> None:
+    table = pl.read_csv(write_table(tmp_path, n=300))
+    words = table.with_columns(hired=pl.Series(["False", "True"]).gather(table["hired"]))
+    words.write_csv(tmp_path / "words.csv")
+    asked = config(tmp_path / "words.csv", tmp_path / "out", methods=["reweighing"], positive=word)
+    found = mitigate.run(asked)
+    labels = pl.read_parquet(found.predictions["none"])["label"]
+    assert labels.to_list() == table["hired"].to_list()
+
+
+def test_features_that_are_lists(tmp_path: Path) -> None:
+    table = pl.read_csv(write_table(tmp_path, n=200)).with_columns(both=pl.concat_list("skill", "score"))
+    table.write_parquet(tmp_path / "t.parquet")
+    with pytest.raises(UserError, match="--features both: got List"):
+        mitigate.run(config(tmp_path / "t.parquet", tmp_path / "out"))
+
+
+def test_recourse_is_measured_for_every_method(tmp_path: Path) -> None:
+    """Skill decides and b has less of it: a step helps fewer of b's refused, under the plain model."""
+    actions = tmp_path / "actions.csv"
+    actions.write_text("feature,change,cost\nskill,+1,2\nscore,+1,1\ntown,south,0.5\n")
+    asked = config(write_table(tmp_path, 1500), tmp_path / "out", methods=["thresholds-parity"], actions=actions)
+    found = mitigate.run(asked)
+    for method in ("none", "thresholds-parity"):
+        a, b = (find(found.metrics, recourse.WAY, f"{method}: {sex}") for sex in "ab")
+        said = pl.read_parquet(found.predictions[method])
+        assert b.n == said.filter((pl.col("group") == "b") & (pl.col("prediction") == 0)).height
+        gap = find(found.metrics, f"{recourse.WAY}, difference", method)
+        assert a.value is not None
+        assert b.value is not None
+        assert gap.value == pytest.approx(abs(a.value - b.value))
+    assert (find(found.metrics, recourse.WAY, "none: a").value or 0) > (b.value or 0)
+    assert {f.item for f in found.findings} == {"mitigation.frontier", "fairness.recourse"}
+    assert "What the refused can do" in found.report.read_text()
 
 
 @pytest.mark.parametrize(

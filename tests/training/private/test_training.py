@@ -306,3 +306,39 @@ def test_private_training_learns() -> None:
     model = layer()
     PrivateTraining(plan, model, loss, Tensors(x, y), partial(SGD, lr=0.2), seeded()).run()
     assert float(loss(model, (x, y)).detach().mean()) < 0.1 * float(y.square().mean())
+
+
+class TimeFirst(nn.Module):
+    """Reads records (B, T, 3) with time in front, as many recurrent models do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.outer = nn.Linear(3, 4), nn.Linear(4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.outer(torch.tanh(self.inner(x.transpose(0, 1)))).mean(0)
+        return output
+
+
+def test_norms_of_other_things_than_records_are_refused() -> None:
+    """With time in front the sums are right and the losses are each record's own, but the norms belong to no record.
+
+    One record alone cannot show it, so it is looked for again in the second batch.
+    """
+    x = torch.randn(50, 5, 3, generator=torch.Generator().manual_seed(1))
+    records, chance = Tensors(x, x.mean((1, 2))[:, None]), Fixed([0], list(range(10)))
+    engine = PrivateTraining(PLAN, TimeFirst(), loss, records, partial(SGD, lr=0.1), chance)
+    engine.step()
+    with pytest.raises(UserError, match="layers must get records first"):
+        engine.step()
+
+
+def test_records_that_mix_are_found_though_the_first_batch_holds_one() -> None:
+    def mixing(model: Callable[..., Tensor], batch: Batch) -> Tensor:
+        x, y = batch
+        return mse_loss(model(x - x.mean(0)), y, reduction="none").sum(1)
+
+    engine = PrivateTraining(PLAN, layer(), mixing, data(), partial(SGD, lr=0.1), Fixed([0], [1, 2, 3]))
+    engine.step()
+    with pytest.raises(UserError, match="changes with the others of its batch"):
+        engine.step()

@@ -65,7 +65,7 @@ class Sheet(BaseModel):
     by_guesses: list[tuple[int, float, float]]
     """One run: number of guesses, their bound with all of alpha, and the same if all were right."""
     coin_p_value: float | None
-    """One run: chance of so uneven a split by fair coins."""
+    """One run: chance of so uneven a split by fair coins, of all canaries or of those with a score."""
 
     @property
     def epsilon(self) -> float:
@@ -180,8 +180,12 @@ def _by_guesses(config: Config, scores: Scores, seed: int) -> list[tuple[int, fl
 
 
 def coin_p_value(scores: Scores) -> float:
-    """Chance of a share this far from one half, had each canary been put in by a fair coin (exact, two-sided)."""
-    return float(binomtest(int(scores.included.sum()), scores.included.size).pvalue)
+    """Chance of a share of "in" this far from one half by fair coins (exact, two-sided): of all, and of those scored.
+
+    Scores that are missing on one side would tell who was in without the mechanism. Two looks, so twice the smaller.
+    """
+    looks = [scores.included] + ([scores.included[~np.isnan(scores.score)]] if scores.unscored.size else [])
+    return min(1.0, len(looks) * min(float(binomtest(int(of.sum()), of.size).pvalue) for of in looks if of.size))
 
 
 # --- many runs -------------------------------------------------------------------------------------------------

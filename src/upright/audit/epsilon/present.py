@@ -90,7 +90,10 @@ def claim(config: Config, sheet: Sheet) -> str:
     at = f"δ = {config.delta:g} for one {config.unit} ({config.adjacency})"
     bound = f"ε is at least {sheet.epsilon:.3g} at {at}, with {100 * config.confidence:g} % confidence"
     if sheet.void:
-        return f"The bound is void: fair coins split {n} so unevenly with a chance of {sheet.coin_p_value:.1g} only."
+        return (
+            f"The bound is void: fair coins would split {n}, or those that have a score, so unevenly with a chance of "
+            f"{sheet.coin_p_value:.1g} only."
+        )
     if config.claimed is None:
         return f"By {n}, {bound}; no claim was given."
     if sheet.refutes(config.claimed):

@@ -9,12 +9,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from upright.audit.columns import flags, numbers
 from upright.audit.epsilon.config import ColumnsConfig
 from upright.audit.intervals import Floats
 from upright.errors import UserError
 from upright.run.tables import line_of, need_columns, read_table
-
-IN, OUT = ("1", "1.0", "true"), ("0", "0.0", "false")
 
 
 @dataclass(frozen=True)
@@ -53,37 +52,11 @@ def read_scores(path: Path, columns: ColumnsConfig, many: bool) -> Scores:
     need_columns(path, [columns.score, columns.included], table.columns)
     if columns.run in table.columns:
         _check_runs(path, table[columns.run], first, many)
-    found = Scores(_numbers(path, table[columns.score], first), _flags(path, table[columns.included], first))
+    found = Scores(numbers(path, table[columns.score]), flags(path, table[columns.included]))
     count = int(found.included.sum())
     if count in (0, len(table)):
         raise UserError(f"{path}: {count} of {len(table)} canaries are in; needs some in and some out")
     return found
-
-
-def _numbers(path: Path, column: pl.Series, first: int) -> Floats:
-    if column.dtype == pl.Boolean or column.dtype.is_nested() or column.dtype.is_temporal():
-        raise UserError(f"{path}: {column.name} holds {column.dtype}; must be numbers")
-    numbers = column.cast(pl.Float64, strict=False)
-    _refuse(path, column, (column.is_not_null() & numbers.is_null()).to_numpy(), first, "a number")
-    return numbers.fill_null(float("nan")).to_numpy().astype(float)
-
-
-def _flags(path: Path, column: pl.Series, first: int) -> NDArray[np.bool_]:
-    if column.dtype.is_nested():
-        raise UserError(f"{path}: {column.name} holds {column.dtype}; must be 0 or 1")
-    words = column.cast(pl.String).str.strip_chars().str.to_lowercase().fill_null("")
-    known = words.is_in([*IN, *OUT])
-    _refuse(path, column, (~known).to_numpy(), first, "0 or 1")
-    return words.is_in(IN).to_numpy()
-
-
-def _refuse(path: Path, column: pl.Series, bad: NDArray[np.bool_], first: int, allowed: str) -> None:
-    rows = np.flatnonzero(bad)
-    if rows.size:
-        more = f" (and {rows.size - 1} more rows)" if rows.size > 1 else ""
-        raise UserError(
-            f"{path}, line {first + rows[0]}, {column.name}: got {column[int(rows[0])]!r}; must be {allowed}{more}"
-        )
 
 
 def _check_runs(path: Path, runs: pl.Series, first: int, many: bool) -> None:

@@ -101,11 +101,13 @@ class Config(RunConfig):
     canaries: Path | None = None
     """Record of planted canaries and controls, as `upright audit plant` writes it."""
     members: Path | None = None
-    """Texts the model was trained on: JSONL with a field `text`, or plain text, one a line."""
+    """Texts the model was trained on: JSONL, CSV or Parquet, or plain text (.txt), one a line."""
     nonmembers: Path | None = None
     """Texts of the same law that it was not trained on: a random part held out before training."""
+    column: str = "text"
+    """Column of the files that holds the text."""
     attribute: str | None = None
-    """Field of the JSONL rows to infer; the texts should not state it."""
+    """Column to infer; the texts should not state it."""
     canary: CanaryConfig = CanaryConfig()
     extraction: ExtractionConfig = ExtractionConfig()
     inference: AttributeConfig = AttributeConfig()

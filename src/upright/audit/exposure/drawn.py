@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from upright.audit.exposure.config import ExtractionConfig
-from upright.audit.exposure.extraction import Rule, draw_out, lead_tokens, within
-from upright.audit.exposure.part import SIDES, Part, excess, verdict
-from upright.audit.exposure.texts import Text, some
+from upright.audit.exposure.extraction import Rule, draw_out, within
+from upright.audit.exposure.part import Part, compared, excess, verdict
 from upright.audit.findings import Finding
+from upright.audit.texts import SIDES, Text, lead_tokens, some
 from upright.models.causal import CausalModel, prompt_ids
 from upright.run.evidence import Metric, mean, proportion, wilson
 from upright.run.folder import RunFolder
@@ -50,7 +50,7 @@ def _rows(config: ExtractionConfig, folder: RunFolder, model: CausalModel, side:
         if len(row) >= length:
             long.append(row[:length])
         else:
-            folder.fail("extraction", f"{side} of under {config.prompt + config.target} tokens", {"line": text.line})
+            folder.fail("extraction", f"{side} of under {config.prompt + config.target} tokens", text.row)
     chosen = some(long, config.texts, folder.rng(f"extraction-{side}"))
     return torch.tensor(chosen, dtype=torch.long).reshape(len(chosen), length)
 
@@ -101,8 +101,7 @@ def _finding(
     enough = min(sizes) >= LEAST
     text = (
         f"{hits} of {n} members and {counts[discovered][SIDES[1]][0]} of {sizes[1]} non-members are {discovered}: "
-        f"{found.value:.1%} more ({found.ci_low:.1%} to {found.ci_high:.1%})"
-        + ("." if enough else f"; a verdict needs {LEAST} of each.")
+        f"{compared(found)}" + ("." if enough else f"; a verdict needs {LEAST} of each.")
     )
     return Finding.model_validate({"item": ITEM, "verdict": verdict(found, enough), "text": text}), excesses
 

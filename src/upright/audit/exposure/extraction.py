@@ -10,17 +10,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from upright.models.causal import CausalModel, prompt_ids
+from upright.models.causal import CausalModel
 from upright.models.generate import check_room
 
 Floats = NDArray[np.float64]
 LOGITS_AT_ONCE = 2**24
-
-
-def lead_tokens(model: CausalModel) -> int:
-    """Tokens that the tokenizer puts before every text: 1 for a BOS, else 0."""
-    alone = model.tokenizer("a", add_special_tokens=False)["input_ids"]
-    return len(prompt_ids(model.tokenizer, ["a"])[0]) - len(alone)
 
 
 class Rule(NamedTuple):

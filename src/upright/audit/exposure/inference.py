@@ -13,10 +13,10 @@ from torch import Tensor
 from upright.audit.exposure import ranks
 from upright.audit.exposure.config import AttributeConfig
 from upright.audit.exposure.extraction import LOGITS_AT_ONCE
-from upright.audit.exposure.part import SIDES, Part, verdict
-from upright.audit.exposure.texts import Text, some
+from upright.audit.exposure.part import Part, compared, verdict
 from upright.audit.findings import Finding
 from upright.audit.folds import fold_numbers
+from upright.audit.texts import SIDES, Text, some
 from upright.errors import MissingExtra
 from upright.models.causal import CausalModel, pad, prompt_ids
 from upright.models.generate import batches
@@ -77,7 +77,7 @@ def attribute_part(
         raise MissingExtra("scikit-learn", "audit")
     usable = {side: _usable(folder, model, side, found) for side, found in texts.items()}
     size = min(config.texts, *map(len, usable.values()))
-    values = {text.attribute for found in usable.values() for text in found}
+    values = {text.tag for found in usable.values() for text in found}
     if size < config.least or len(values) < 2:
         text = (
             f"{size} texts of each side with {len(values)} values: a verdict needs {config.least} texts and two values."
@@ -94,7 +94,7 @@ def attribute_part(
             return found
 
         right[side] = np.asarray(folder.step(f"attribute-{side}", compute), dtype=float)
-    common = Counter(text.attribute for found in usable.values() for text in found).most_common(1)[0][1]
+    common = Counter(text.tag for found in usable.values() for text in found).most_common(1)[0][1]
     majority = common / sum(map(len, usable.values()))
     return _part(right, majority, np.random.default_rng(folder.seed_for("attribute")))
 
@@ -103,10 +103,12 @@ def _usable(folder: RunFolder, model: CausalModel, side: str, texts: Sequence[Te
     rows = prompt_ids(model.tokenizer, [text.text for text in texts])
     kept = []
     for text, row in zip(texts, rows, strict=True):
-        if model.context is None or len(row) <= model.context:
-            kept.append(text)
+        if text.tag is None:
+            folder.fail("attribute", f"{side} without it", text.row)
+        elif model.context is not None and len(row) > model.context:
+            folder.fail("attribute", f"{side} longer than the model can read", text.row)
         else:
-            folder.fail("attribute", f"{side} longer than the model can read", {"line": text.line})
+            kept.append(text)
     return kept
 
 
@@ -116,7 +118,7 @@ def guesses(states: Floats, texts: Sequence[Text], folds: int, rng: np.random.Ge
     Every text is guessed by probes that learned from the other folds. Of a linear probe and a tree, on words, on
     states, and on both, each attack takes the one that does best inside the training folds.
     """
-    _, wanted = np.unique([str(text.attribute) for text in texts], return_inverse=True)
+    _, wanted = np.unique([str(text.tag) for text in texts], return_inverse=True)
     right = np.zeros((len(texts), 2), dtype=bool)
     said = np.array([text.text for text in texts], dtype=object)
     numbers = fold_numbers(wanted, folds, rng)
@@ -188,8 +190,8 @@ def _part(right: Mapping[str, Floats], majority: float, rng: np.random.Generator
         better="lower",
     )
     text = (
-        f"The model helps to guess the attribute of members by {value:.1%} more than that of non-members "
-        f"({low:.1%} to {high:.1%}; n {n})."
+        f"The model helps to guess the attribute of members, compared with that of non-members, by {compared(leak)}, "
+        f"n {n:,}."
     )
     return Part(
         TITLE,

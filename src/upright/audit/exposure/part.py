@@ -5,10 +5,8 @@ from dataclasses import dataclass, field
 
 from upright.audit.findings import Finding
 from upright.audit.intervals import newcombe
-from upright.run.evidence import Metric
+from upright.run.evidence import Metric, display, interval
 from upright.run.plots import Point
-
-SIDES = ("members", "non-members")
 
 
 @dataclass(frozen=True)
@@ -45,6 +43,11 @@ def excess(name: str, members: tuple[int, int], others: tuple[int, int]) -> Metr
         unit="proportion",
         better="lower",
     )
+
+
+def compared(metric: Metric) -> str:
+    """An excess with its interval, for running text."""
+    return f"{display(metric.value, metric.unit)} more ({interval(metric, ' to ')})"
 
 
 def verdict(metric: Metric, enough: bool) -> str:

@@ -39,9 +39,11 @@ def run(config: Plant) -> Planted:
     """Draw canaries and controls; write the record and the lines to mix into the training text.
 
     Raises:
-        UserError: for a format with too few texts, and for files that are there already.
+        UserError: for a format with too few texts, a name for the training lines, and files that are there already.
     """
     training = config.out.with_suffix(".txt")
+    if training == config.out:
+        raise UserError(f"--out {config.out}: the lines to train on go to that name; must end in .jsonl")
     for path in (config.out, training):
         if path.exists() and not config.overwrite:
             raise UserError(f"--out {config.out}: {path} is there already; choose another name or add --overwrite")
@@ -75,11 +77,13 @@ def draw(config: Plant, rng: random.Random) -> list[Canary]:
 def read_record(path: Path) -> list[Canary]:
     """The canaries of a record. Raises UserError that names the first line that is not one."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as a record of canaries ({error})") from error
-    found, spaces = [], dict[str, Space]()
+    found, spaces, seen = [], dict[str, Space](), set[str]()
     for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
         try:
             canary = Canary.model_validate(json.loads(line))
         except (ValidationError, ValueError) as error:
@@ -87,6 +91,11 @@ def read_record(path: Path) -> list[Canary]:
         space = spaces.setdefault(canary.format, Space.parse(canary.format))
         if not space.holds(canary.text):
             raise UserError(f"{path}:{number}: text {canary.text!r} is not of the format {canary.format!r}")
+        if canary.text in seen:
+            raise UserError(
+                f"{path}:{number}: text {canary.text!r} stands there twice; a canary or control is one line"
+            )
+        seen.add(canary.text)
         found.append(canary)
     if not found:
         raise UserError(f"{path}: holds no canaries; write some with `upright audit plant`")

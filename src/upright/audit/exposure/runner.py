@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from upright.audit.exposure import canaries, drawn, inference, present, written
 from upright.audit.exposure.config import Config
-from upright.audit.exposure.part import SIDES, Part, not_run
+from upright.audit.exposure.part import Part, not_run
 from upright.audit.exposure.plant import Canary, read_record
-from upright.audit.exposure.texts import Text, read_texts
 from upright.audit.findings import Result, write_findings
+from upright.audit.texts import SIDES, Sides, Text, read_sides
 from upright.errors import UserError
 from upright.models.causal import CausalModel, load
 from upright.run.folder import RunFolder, open_run
@@ -21,14 +21,16 @@ def run(config: Config) -> Result:
     Raises:
         UserError: before the model is loaded, for inputs that are missing or cannot be read.
     """
-    record, texts = _inputs(config)
+    record, sides = _inputs(config)
     model = load(config.model, config.speed.device)
     with open_run(config, verb="audit exposure") as folder:
         for path in (config.canaries, config.members, config.nonmembers):
             if path is not None:
                 folder.input(path)
         folder.record(device=str(model.device), model_digest=model.digest())
-        parts = list(_parts(config, folder, model, record, texts))
+        for drop in sides.drops:
+            folder.fail("reading", drop.reason, drop.row)
+        parts = list(_parts(config, folder, model, record, sides.texts))
         metrics = [metric for part in parts for metric in part.metrics]
         findings = [part.finding for part in parts]
         write_findings(folder.path, findings)
@@ -36,7 +38,7 @@ def run(config: Config) -> Result:
     return Result(out=folder.path, metrics=metrics, findings=findings)
 
 
-def _inputs(config: Config) -> tuple[list[Canary], dict[str, list[Text]]]:
+def _inputs(config: Config) -> tuple[list[Canary], Sides]:
     if config.canaries is None and config.members is None:
         raise UserError(
             "give --canaries FILE (see upright audit plant) or --members FILE, texts the model learned from"
@@ -47,13 +49,12 @@ def _inputs(config: Config) -> tuple[list[Canary], dict[str, list[Text]]]:
         )
     record = [] if config.canaries is None else read_record(config.canaries)
     files = dict(zip(SIDES, (config.members, config.nonmembers), strict=True))
-    texts = {side: read_texts(path, config.attribute) for side, path in files.items() if path is not None}
-    shared = {text.text for text in texts.get(SIDES[0], [])} & {text.text for text in texts.get(SIDES[1], [])}
-    if shared:
-        raise UserError(
-            f"{config.nonmembers}: {len(shared)} texts are also in {config.members}; a text is member or non-member"
-        )
-    return record, texts
+    given = {side: path for side, path in files.items() if path is not None}
+    found = read_sides(given, config.column, config.attribute)
+    for side, path in given.items():
+        if not found.texts[side]:
+            raise UserError(f"{path}: has no text that does not stand on the other side too; give other {side}")
+    return record, found
 
 
 def _parts(

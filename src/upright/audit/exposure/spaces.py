@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from upright.errors import UserError
 
 SLOT = re.compile(r"\{(\w+):(\d+)\}")
+STRAY = re.compile(r"\{\w+(:[^}]*)?\}")
 WORDS = [
     first + vowel + last + end
     for first in "bdfgklmnprstvz"
@@ -70,6 +71,9 @@ class Space:
                 allowed = ", ".join(ALPHABETS)
                 raise UserError(f"format {format!r}: got {{{kind}:{length}}}; allowed are {allowed}, of 1 to 64")
             slots.append(Slot(kind, int(length)))
+        stray = STRAY.search(SLOT.sub("", format))
+        if stray:
+            raise UserError(f"format {format!r}: got {stray[0]}; must be a kind and a length, such as {{digits:6}}")
         if not slots:
             raise UserError(f"format {format!r}: has no random part; put in some such as {{digits:6}}")
         return cls(tuple(SLOT.sub("\0", format).split("\0")), tuple(slots))

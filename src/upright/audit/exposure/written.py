@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from upright.audit.exposure.config import PersonalConfig
-from upright.audit.exposure.extraction import lead_tokens
-from upright.audit.exposure.part import SIDES, Part, excess, verdict
+from upright.audit.exposure.part import Part, compared, excess, verdict
 from upright.audit.exposure.recognise import KINDS, Found, recognise
-from upright.audit.exposure.texts import Text, some
 from upright.audit.findings import Finding
+from upright.audit.texts import SIDES, Text, lead_tokens, some
 from upright.models.causal import CausalModel, prompt_ids_and_offsets
 from upright.models.generate import generate
 from upright.run.evidence import Metric, proportion
@@ -47,10 +46,16 @@ def own_data(texts: Mapping[str, Sequence[str]]) -> dict[str, set[Key]]:
 def personal_part(
     config: PersonalConfig, folder: RunFolder, model: CausalModel, texts: Mapping[str, Sequence[Text]], rows: int
 ) -> Part:
-    """Let the model continue texts of both sides, and look up what it writes."""
-    known = own_data({side: [text.text for text in found] for side, found in texts.items()})
+    """Let the model continue texts of both sides, and look up what it writes.
+
+    As many texts of each side are used, for prompts and for what is looked up: the more texts a side had, the more of
+    what a model makes up would be found among them by chance.
+    """
+    size = min(map(len, texts.values()))
+    used = {side: some(found, size, folder.rng(f"personal-texts-{side}")) for side, found in texts.items()}
+    known = own_data({side: [text.text for text in found] for side, found in used.items()})
     samples = {}
-    for side, found in texts.items():
+    for side, found in used.items():
 
         def compute(side: str = side, found: Sequence[Text] = found) -> list[Sample]:
             return _continue(config, folder, model, side, found, rows)
@@ -68,7 +73,7 @@ def _continue(
         if len(row) - lead > config.prompt:
             begun.append(text.text[: places[lead + config.prompt - 1][1]])
         else:
-            folder.fail("personal data", f"{side} of at most {config.prompt} tokens", {"line": text.line})
+            folder.fail("personal data", f"{side} of at most {config.prompt} tokens", text.row)
     prompts = some(begun, config.samples, folder.rng(f"personal-{side}"))
     if not prompts:
         return []
@@ -123,7 +128,7 @@ def _finding(counts: Mapping[str, tuple[int, int]], known: Mapping[str, set[Key]
     enough = min(n, counts[SIDES[1]][1]) >= LEAST
     text = (
         f"{hits} of {n} continuations of members give away personal data of the training text, against "
-        f"{counts[SIDES[1]][0]} of {counts[SIDES[1]][1]} that hit on data of texts never seen: {found.value:.1%} more "
-        f"({found.ci_low:.1%} to {found.ci_high:.1%})" + ("." if enough else f"; a verdict needs {LEAST} of each.")
+        f"{counts[SIDES[1]][0]} of {counts[SIDES[1]][1]} that hit on data of texts never seen: {compared(found)}"
+        + ("." if enough else f"; a verdict needs {LEAST} of each.")
     )
     return Finding.model_validate({"item": ITEM, "verdict": verdict(found, enough), "text": text}), [found]

@@ -7,6 +7,20 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 
 from upright.run.config import Names, Positional, RunConfig, SpeedConfig
 
+ONLY = {
+    "prediction": ("decisions", "regression"),
+    "score": ("decisions", "ranking"),
+    "query": ("ranking",),
+    "positive": ("decisions",),
+    "classes": ("decisions",),
+    "strata": ("decisions",),
+    "weight": ("decisions",),
+    "features": ("decisions",),
+    "swapped": ("decisions",),
+    "swapped_score": ("decisions",),
+    "population": ("decisions",),
+}
+"""Tasks that make something of an option; elsewhere it would be passed over in silence."""
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -31,6 +45,12 @@ class Config(RunConfig):
     """Value of label and prediction that counts as positive (default: 1, true or yes; several classes: none)."""
     classes: Names = []
     """Values that labels and predictions may take (default: those that occur)."""
+    swapped: str | None = None
+    """Column of the decision that the model gives to the same record with its group exchanged."""
+    swapped_score: str | None = None
+    """Column of the score that the model gives to the same record with its group exchanged."""
+    population: Path | None = None
+    """Table of the population the records stand for: group, share, and column where there are several --groups."""
     strata: str | None = None
     """Column within whose values the groups are compared as well."""
     weight: str | None = None
@@ -77,10 +97,22 @@ class Config(RunConfig):
             raise ValueError("--task regression: got no --prediction; name the column of predicted numbers")
         if self.task == "ranking" and self.score is None:
             raise ValueError("--task ranking: got no --score; name the column that gives the order")
+        if self.label in self.groups or self.prediction in self.groups:
+            raise ValueError("--groups: holds the label or the prediction; name other columns")
         twice = {name for name in self.groups if self.groups.count(name) > 1}
         if twice:
             raise ValueError(f"--groups: got {min(twice)!r} twice; each column once")
         astray = sorted(set(self.reference) - set(self.groups))
         if astray:
             raise ValueError(f"--reference: got column {astray[0]!r}; must be one of --groups {','.join(self.groups)}")
+        return self
+
+    @model_validator(mode="after")
+    def _of_use(self) -> Self:
+        for name, tasks in ONLY.items():
+            if self.task not in tasks and getattr(self, name) not in (None, []):
+                flag, whom = name.replace("_", "-"), " and ".join(tasks)
+                raise ValueError(f"--{flag}: says nothing to --task {self.task}, only to {whom}; drop it")
+        if self.swapped_score is not None and self.score is None:
+            raise ValueError("--swapped-score: needs the --score it is compared with")
         return self

@@ -64,16 +64,15 @@ class Counts:
         frame = self.usable
         return bool((frame[WEIGHT] != frame[RECORDS]).any() or (frame[SQUARES] != frame[RECORDS]).any())
 
-    def classes(self, predicted: bool = True) -> list[str]:
-        """Labels, and predictions if asked for, that occur; numbers in numeric order."""
-        columns = [LABEL, PREDICTION] if predicted else [LABEL]
+    def classes(self, columns: Sequence[str] = (LABEL, PREDICTION)) -> list[str]:
+        """Values of these columns that occur; numbers in numeric order."""
         return _ordered({value for name in columns for value in self.usable[name].unique()})
 
-    def binary(self, positive: str, said: str | None = None) -> Self:
-        """The same with the classes 1 and 0: `positive`, of predictions `said`, against all others."""
+    def binary(self, positive: Sequence[str], said: Sequence[str] | None = None) -> Self:
+        """The same with the classes 1 and 0: the words `positive`, of predictions `said`, against all others."""
 
-        def two(name: str, value: str = positive) -> pl.Expr:
-            return pl.when(pl.col(name) == value).then(pl.lit("1")).otherwise(pl.lit("0")).alias(name)
+        def two(name: str, words: Sequence[str] = positive) -> pl.Expr:
+            return pl.when(pl.col(name).is_in(list(words))).then(pl.lit("1")).otherwise(pl.lit("0")).alias(name)
 
         usable = pl.col(REASON).is_null()
         kept = self.decisions.filter(usable).with_columns(two(LABEL), two(PREDICTION, said or positive))

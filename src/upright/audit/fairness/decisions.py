@@ -21,6 +21,7 @@ from upright.audit.fairness.resample import (
     bootstrap,
     effective,
     permutation,
+    shuffled,
     simultaneous_odds,
     simultaneous_ratio,
 )
@@ -246,8 +247,9 @@ def _of_groups(g: Grouping, tables: Floats, m: Floats) -> dict[str, Floats]:
 def joined_metrics(g: Grouping, rng: np.random.Generator) -> Iterator[Metric]:
     """All numbers that join groups, with bootstrap intervals.
 
-    Where the exact permutation test does not reject "no gap", the interval of a difference starts at 0 and that of a
-    ratio ends at 1, which no bootstrap draw can reach.
+    Where the exact test of "no gap" does not reject it, the interval of a difference starts at 0 and that of a ratio
+    ends at 1, which no bootstrap draw can reach. The test shuffles groups; for weighted records, and without shuffles,
+    it asks whether the simultaneous interval holds 0.
     """
 
     def statistic(tables: Floats) -> Floats:
@@ -256,12 +258,18 @@ def joined_metrics(g: Grouping, rng: np.random.Generator) -> Iterator[Metric]:
     value = {name: float(v[0]) for name, v in _joined(g, g.table.cells[None]).items()}
     low, high = bootstrap(g.effective, statistic, g.config.draws, rng)
     tests = _no_gap(g, rng)
+    even = {name for name, (above, shuffles) in tests.items() if above / shuffles > 0.05}
+    if not tests:
+        even = {
+            name.rpartition(", ")[0]
+            for name, gap in simultaneous(g).items()
+            if not name.endswith("ratio") and gap.low == 0
+        }
     size = g.table.records.sum()
     for (name, seen), start, end in zip(value.items(), low, high, strict=True):
         base, _, group = name.partition("|")
         measure, _, kind = base.partition(", ")
-        test = tests.get(measure)
-        if test is not None and test[0] / test[1] > 0.05 and kind in ("difference", "ratio", "larger gap"):
+        if measure in even and kind in ("difference", "ratio", "larger gap"):
             start, end = (start, max(end, 1.0)) if kind == "ratio" else (0.0, end)
         n = g.table.size[int(group)] if group else _n(g, measure, size)
         split = g.split(int(group)) if group else g.by
@@ -309,7 +317,21 @@ def _no_gap(g: Grouping, rng: np.random.Generator) -> dict[str, tuple[int, int]]
     if t.any() and f.any():
         more = (hits[FPR, f], n[FPR, f])
         found["equalised odds"] = permutation(hits[TPR, t], n[TPR, t], g.config.permutations, rng, more)
+    if len(g.table.strata) > 1 and g.big.sum() >= 2:
+        found["conditional selection rate"] = _no_conditional_gap(g, rng)
     return found
+
+
+def _no_conditional_gap(g: Grouping, rng: np.random.Generator) -> tuple[int, int]:
+    """The same for the selection rate within strata: groups are shuffled inside each."""
+    tables = g.table.records[g.big]  # (G, S, 2, 2)
+    n, hits = tables.sum((-2, -1)), tables.sum(-2)[..., 1]
+    share = g.table.records.sum((0, 2, 3)) / g.table.records.sum()
+    shuffles = [shuffled(hits[:, s], n[:, s], g.config.permutations, rng) for s in range(n.shape[1])]
+    drawn = np.concatenate([hits[None], np.stack(shuffles, -1)])  # (1 + B, G, S)
+    parts = np.where(share > 0, share * rates.quotient(drawn, np.broadcast_to(n, drawn.shape)), 0.0)
+    gaps = rates.difference(parts.sum(-1))
+    return int((gaps[1:] >= gaps[0] - 1e-12).sum()) + 1, g.config.permutations + 1
 
 
 def _p_values(g: Grouping, tests: dict[str, tuple[int, int]]) -> Iterator[Metric]:
@@ -368,46 +390,3 @@ def decision_metrics(g: Grouping, rng: np.random.Generator) -> list[Metric]:
     names = PROPORTIONS if len(g.columns) == 1 else CORE
     found = [*group_metrics(g, names), *joined_metrics(g, rng), *simultaneous_metrics(g)]
     return found + (list(reference_metrics(g)) if len(g.columns) == 1 else [])
-
-
-# --- several classes -------------------------------------------------------------------------------------------
-
-
-def class_metrics(table: Table, config: Config, rng: np.random.Generator) -> list[Metric]:
-    """Measures of more than two classes: distances of whole laws, and each rate of one class against the rest."""
-    kept = table.pick(table.size >= config.min_group)
-    by = f"by {table.name}"
-    if len(kept.groups) < 2:
-        return [metric("parity distance", by, np.nan, (np.nan, np.nan), table.records.sum())]
-    cells = kept.cells.sum(1)
-    scaled = effective(cells, kept.squares)
-    factor = rates.quotient(scaled.sum((1, 2)), cells.sum((1, 2)))[:, None, None]
-    enough = rates.parts(rates.one_against_rest(kept.records.sum(1)))[1] >= config.min_events  # (K, R, G)
-
-    def statistic(tables: Floats) -> Floats:
-        return np.stack(list(_many(tables / factor, enough).values()), -1)
-
-    value = _many(cells[None], enough)
-    low, high = bootstrap(scaled, statistic, config.draws, rng)
-    n = kept.records.sum()
-    return [
-        metric(name, by, float(seen[0]), (start, end), n, "proportion", "lower")
-        for (name, seen), start, end in zip(value.items(), low, high, strict=True)
-    ]
-
-
-def _many(tables: Floats, enough: NDArray[np.bool_]) -> dict[str, Floats]:
-    right = rates.quotient(np.trace(tables, axis1=-2, axis2=-1), tables.sum((-2, -1)))
-    gaps = rates.difference(np.where(enough, rates.rates(rates.one_against_rest(tables)), np.nan))  # (B, K, R)
-    found = {
-        "parity distance": rates.parity_distance(tables),
-        "odds distance": rates.odds_distance(tables),
-        "accuracy, difference": rates.difference(right),
-    }
-    for name in (name for name in PROPORTIONS if name not in ("accuracy", "error rate", "base rate")):
-        each = gaps[..., NAMES.index(name)]
-        found[f"{name}, difference, mean over classes"] = np.where(
-            np.isnan(each).all(-1), np.nan, rates.quotient(np.nansum(each, -1), (~np.isnan(each)).sum(-1).astype(float))
-        )
-        found[f"{name}, difference, largest over classes"] = rates.largest(each)
-    return found

@@ -42,6 +42,31 @@ def consistency(decisions: ArrayLike, features: ArrayLike, neighbours: int = 5) 
     return float(1 - departures(decisions, features, neighbours).mean())
 
 
+def flips(decisions: ArrayLike, swapped: ArrayLike) -> NDArray[np.bool_]:
+    """Whether each decision (n,) is another for the same record with its group exchanged (Kusner et al. 2017).
+
+    Their mean is the flip rate. Only the group, and what must change with it, may differ in the second record.
+
+    Raises:
+        ValueError: for arrays of unequal length.
+
+    >>> float(flips([1, 0, 1, 1], [1, 1, 1, 0]).mean())
+    0.5
+    """
+    first, second = np.asarray(decisions), np.asarray(swapped)
+    if first.shape != second.shape:
+        raise ValueError(f"got {first.shape} decisions and {second.shape} after the swap; must be equal")
+    return np.asarray(first != second)
+
+
+def changes(scores: ArrayLike, swapped: ArrayLike) -> Floats:
+    """|f(x) - f(x')| (n,), x' the same record with its group exchanged. Raises ValueError for unequal lengths."""
+    first, second = np.asarray(scores, dtype=float), np.asarray(swapped, dtype=float)
+    if first.shape != second.shape:
+        raise ValueError(f"got {first.shape} scores and {second.shape} after the swap; must be equal")
+    return np.asarray(np.abs(first - second))
+
+
 class Lipschitz(NamedTuple):
     """Disjoint pairs of records, so that they are independent of each other."""
 

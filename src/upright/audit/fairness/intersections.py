@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array
 
 from upright.audit.fairness.rates import quotient
-from upright.audit.fairness.resample import draw, shuffled
+from upright.audit.fairness.resample import AT_ONCE, draw, shuffled
 
 Floats = NDArray[np.float64]
 ANY = None
@@ -48,7 +49,7 @@ class Subgroups(NamedTuple):
     """All conjunctions of attribute values: names, and member (M, I), 1 where a finest group belongs to one."""
 
     names: list[str]
-    member: Floats
+    member: csr_array
 
 
 def subgroups(values: Sequence[tuple[str, ...]], columns: Sequence[str]) -> Subgroups:
@@ -61,20 +62,19 @@ def subgroups(values: Sequence[tuple[str, ...]], columns: Sequence[str]) -> Subg
     levels = [[ANY, *sorted(set(grid[:, j]))] for j in range(len(columns))]
     if np.prod([len(level) for level in levels]) > MOST_SUBGROUPS:
         raise ValueError(f"more than {MOST_SUBGROUPS:,} subgroups of {', '.join(columns)}; cross fewer columns")
-    equal = [
-        {value: np.ones(len(grid)) if value is ANY else (grid[:, j] == value).astype(float) for value in levels[j]}
-        for j in range(len(columns))
-    ]
-    names, rows = [], []
-    for chosen in product(*levels):
-        row = np.prod([equal[j][value] for j, value in enumerate(chosen)], axis=0)
-        if row.any() and any(value is not ANY for value in chosen):
-            names.append(", ".join(f"{columns[j]}={v}" for j, v in enumerate(chosen) if v is not ANY))
-            rows.append(row)
-    return Subgroups(names, np.array(rows))
+    place: dict[tuple[str | None, ...], list[int]] = {}
+    for i, value in enumerate(values):
+        for chosen in product(*((ANY, own) for own in value)):
+            place.setdefault(chosen, []).append(i)
+    del place[(ANY,) * len(columns)]
+    found = sorted(place, key=lambda chosen: [levels[j].index(value) for j, value in enumerate(chosen)])
+    names = [", ".join(f"{columns[j]}={v}" for j, v in enumerate(chosen) if v is not ANY) for chosen in found]
+    at = np.concatenate([place[chosen] for chosen in found])
+    row = np.repeat(np.arange(len(found)), [len(place[chosen]) for chosen in found])
+    return Subgroups(names, csr_array((np.ones(len(at)), (row, at)), shape=(len(found), len(values))))
 
 
-def surplus(hits: ArrayLike, n: ArrayLike, member: ArrayLike, records: float) -> Floats:
+def surplus(hits: ArrayLike, n: ArrayLike, member: csr_array | Floats, records: float) -> Floats:
     """(1/records) (hits_S - m n_S) for each subgroup, m the overall rate: signed P(S, y) (m_S - m), as (..., M).
 
     With hits the false positives and n the negatives, its size is what Kearns et al. (2018) bound: the gap
@@ -82,7 +82,9 @@ def surplus(hits: ArrayLike, n: ArrayLike, member: ArrayLike, records: float) ->
     """
     x, m = np.asarray(hits, dtype=float), np.asarray(n, dtype=float)
     whole = quotient(x.sum(-1, keepdims=True), m.sum(-1, keepdims=True))
-    return np.asarray((np.nan_to_num(x - whole * m) @ np.asarray(member, dtype=float).T) / records)
+    apart = np.nan_to_num(x - whole * m)
+    found = np.asarray(member @ apart.reshape(-1, apart.shape[-1]).T).T / records
+    return np.asarray(found.reshape(*apart.shape[:-1], member.shape[0]))
 
 
 class Worst(NamedTuple):
@@ -100,7 +102,7 @@ class Worst(NamedTuple):
 
 
 def worst_subgroup(
-    hits: ArrayLike, n: ArrayLike, member: Floats, records: float, draws: int, rng: np.random.Generator
+    hits: ArrayLike, n: ArrayLike, member: csr_array | Floats, records: float, draws: int, rng: np.random.Generator
 ) -> Worst:
     """Search all subgroups for the largest weighted gap of a rate (hits, n) (I,) over the finest groups.
 
@@ -114,9 +116,12 @@ def worst_subgroup(
         away = surplus(tables[..., 1], tables.sum(-1), member, records) - seen
         return np.asarray(np.abs(away).max(-1, keepdims=True))
 
-    drawn = draw(np.stack([m - x, x], -1), moved, draws, rng)
-    wide = float(np.quantile(drawn, 0.95))
-    null = np.abs(surplus(shuffled(x, m, draws, rng), m, member, records)).max(-1)
+    tables = np.stack([m - x, x], -1)
+    batch = max(1, AT_ONCE // member.shape[0])
+    sizes = [min(batch, draws - begin) for begin in range(0, draws, batch)]
+    wide = float(np.quantile(np.concatenate([draw(tables, moved, size, rng) for size in sizes]), 0.95))
+    shuffles = (shuffled(x, m, size, rng) for size in sizes)
+    null = np.concatenate([np.abs(surplus(drawn, m, member, records)).max(-1) for drawn in shuffles])
     at = int(np.abs(seen).argmax())
     gap = float(np.abs(seen[at]))
     above = int((null >= gap - 1e-12).sum()) + 1

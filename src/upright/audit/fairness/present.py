@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 
 from upright.audit.fairness.config import Config
 from upright.audit.fairness.decisions import CORE, SIMULTANEOUS, Grouping
+from upright.audit.fairness.labels import LAWS, SHARE
 from upright.audit.fairness.rates import rates as rates_of
 from upright.audit.fairness.scores import Calibration
+from upright.audit.fairness.swaps import CHANGES, FAVOURED, FLIPS
 from upright.audit.fairness.verdict import GROUP, REGRESSION
 from upright.audit.findings import Finding
 from upright.run.evidence import Metric
@@ -15,6 +17,7 @@ from upright.run.report import Report
 
 SHOWN = 12  # groups in one plot; a table holds all
 LINES = 6
+ALIKE = ("consistency", "pairs treated more unlike than they are")
 ELSEWHERE = "Deviations, variances, worst groups, exact intervals, p-values and single groups stand at the end."
 MARKS = {"concern": "✗ concern", "clear": "✓ clear", "undecided": "? undecided", "void": "– void"}
 
@@ -41,8 +44,10 @@ def report(config: Config, outcome: Outcome) -> Report:
         (_single if len(g.columns) == 1 else _crossing)(page, g, outcome)
     for name, groups in outcome.calibrations.items():
         _calibration(page, name, groups)
+    _people(page, outcome)
     if outcome.subgroups:
         page.section("Worst subgroups", *[f"{text}." for text in outcome.subgroups])
+    _data(page, outcome)
     if not outcome.groupings:
         _plain(page, config, outcome)
     page.limits(_limits(config, outcome))
@@ -77,8 +82,8 @@ def _row(finding: Finding) -> dict[str, object]:
 
 def _together(outcome: Outcome) -> str:
     return (
-        f"{len(outcome.findings)} questions; the intervals of all verdicts on gaps hold together with 95 % "
-        "(Bonferroni), and each holds for all groups at once."
+        f"{len(outcome.findings)} questions; the intervals of all verdicts on gaps of decisions hold together with "
+        "95 % (Bonferroni), and each holds for all groups at once. Other verdicts use 95 % intervals, each by itself."
     )
 
 
@@ -193,6 +198,31 @@ def _calibration(page: Report, name: str, groups: dict[str, Calibration]) -> Non
     )
 
 
+def _people(page: Report, outcome: Outcome) -> None:
+    """Alike people, what features tell of groups, and swaps: of all and of the largest groups."""
+    told = [m for m in outcome.metrics if m.name in ALIKE or m.name.startswith("told ")]
+    if told:
+        page.section("Alike people", "What the features tell of a group, a model that reads them can act on.")
+        page.table(told)
+    moved = [m for m in outcome.metrics if m.name in (FLIPS, CHANGES, FAVOURED)]
+    if moved:
+        page.section("The same person in another group", "The model's answers to a record and to its swap.")
+        shown = [m.model_copy(update={"name": m.split, "split": "all"}) for m in moved if m.name == moved[0].name]
+        page.plot(
+            forest(shown[: SHOWN + 1], alt=moved[0].name.capitalize()), f"{moved[0].name.capitalize()}, by group."
+        )
+        page.table(moved)
+
+
+def _data(page: Report, outcome: Outcome) -> None:
+    """Sizes and label laws of the groups."""
+    names = ("class imbalance", *LAWS, SHARE)
+    own = [m for m in outcome.metrics if m.name.startswith(names)]
+    if own:
+        page.section("The data", "How many records each group has, and whether its labels follow another law.")
+        page.table(own)
+
+
 def _plain(page: Report, config: Config, outcome: Outcome) -> None:
     """Regression and rankings: a section for each grouping."""
     for column in config.groups:
@@ -214,6 +244,10 @@ def _limits(config: Config, outcome: Outcome) -> list[str]:
         "Where base rates differ, equal error rates and equal predictive values cannot hold together.",
         "Counts by group are personal data where groups are small: handle counts.parquet as the table itself.",
     ]
+    if config.features:
+        limits.append("Consistency counts neighbours as independent and records once, whatever their weight.")
+    if config.swapped is not None or config.swapped_score is not None:
+        limits.append("A swap tells of the group only if nothing else in the record was changed; weights do not count.")
     if config.score is not None and config.prediction is None and config.task == "decisions":
         limits.append(f"Decisions are scores of at least {config.threshold:g}.")
     return limits

@@ -26,6 +26,7 @@ MOST_GROUPS, MOST_CLASSES = 2000, 100
 MOST_CELLS = 2**26  # of each array that counts scores: half a gigabyte
 Array = NDArray[Any]
 LABEL_MISSING = "label is missing"
+TRUTHS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ def scan(path: Path, config: Config) -> Source:
 def columns_of(config: Config) -> list[str]:
     """The columns a configuration names."""
     named = [config.label, config.prediction, config.score, config.strata, config.weight, config.query]
+    named += [config.swapped, config.swapped_score]
     return [*config.groups, *(name for name in named if name is not None), *config.features]
 
 
@@ -101,8 +103,8 @@ def _missing(source: Source, name: str) -> pl.Expr:
 
 
 def plain(column: pl.Expr, kind: Any) -> pl.Expr:
-    """Values as text in one form: 1.0 as 1, booleans as true and false, no space around."""
-    text = column.cast(pl.String)
+    """Values as text in one form: 1.0 as 1, booleans as true and false, no space around; NaN is missing."""
+    text = (column.fill_nan(None) if kind.is_float() else column).cast(pl.String)
     if kind == pl.String or kind.is_float():
         text = text.str.strip_chars().str.replace(r"^(-?\d+)\.0+$", "${1}")
     return text
@@ -194,9 +196,10 @@ def _tidy(frame: pl.DataFrame) -> pl.DataFrame:
     """Values in one form; done on the few rows that are left after counting."""
     texts = [name for name in frame.columns if name.startswith("g:") or name in (c.STRATUM, c.LABEL, c.PREDICTION)]
     frame = frame.with_columns(plain(pl.col(name), frame.schema[name]).alias(name) for name in texts)
-    known = [name for name in texts if name.startswith("g:") or name == c.STRATUM]
-    blank = [pl.when(pl.col(name) == "").then(None).otherwise(pl.col(name)).alias(name) for name in known[:-1]]
-    frame = frame.with_columns(blank).with_columns(pl.col(known).fill_null(c.MISSING))
+    groups = [name for name in texts if name.startswith("g:")]
+    frame = frame.with_columns(pl.col(groups).replace("", None).fill_null(c.MISSING))
+    if c.STRATUM in texts:  # "" where no strata are asked for
+        frame = frame.with_columns(pl.col(c.STRATUM).fill_null(c.MISSING))
     if c.WEIGHT not in frame.columns:
         ones = [pl.col(c.RECORDS).cast(pl.Float64).alias(name) for name in (c.WEIGHT, c.SQUARES)]
         frame = frame.with_columns(ones)
@@ -207,10 +210,9 @@ def _tidy(frame: pl.DataFrame) -> pl.DataFrame:
 def unusable(path: Path, config: Config, most: int = LISTED) -> list[dict[str, Any]]:
     """The first rows of a file that cannot be used: number (from 1, without a header), reason and values."""
     source = scan(path, config)
-    named = dict.fromkeys(columns_of(config))
-    rows = source.frame.select([pl.col(name) for name in named]).with_row_index("row", offset=1)
-    bad = rows.with_columns(reason(source).alias(c.REASON)).filter(pl.col(c.REASON).is_not_null())
-    return bad.head(most).collect(engine="streaming").to_dicts()
+    values = pl.struct(list(dict.fromkeys(columns_of(config)))).alias("values")
+    rows = source.frame.select([reason(source).alias(c.REASON), values]).with_row_index("row", offset=1)
+    return rows.filter(pl.col(c.REASON).is_not_null()).head(most).collect(engine="streaming").to_dicts()
 
 
 # --- checks ----------------------------------------------------------------------------------------------------
@@ -228,6 +230,8 @@ def check(counts: Counts, config: Config) -> None:
             f"{config.table}: {lost:,} of {usable + lost:,} rows cannot be used, most as their {worst}; "
             "check the columns that were named"
         )
+    if config.prediction is not None:
+        _same_classes(counts, config)
     for column in counts.columns:
         values = counts.usable[f"g:{column}"].n_unique()
         if values < 2:
@@ -236,19 +240,45 @@ def check(counts: Counts, config: Config) -> None:
             raise UserError(f"--groups {column}: got {values:,} groups; at most {MOST_GROUPS:,}: bin the column first")
 
 
-def positive_class(classes: Sequence[str], config: Config) -> str | None:
-    """The class that counts as positive, or None when there are several classes and none was named."""
+def positive_words(classes: Sequence[str], config: Config) -> tuple[str, ...] | None:
+    """What counts as positive, or None when there are several classes and none was named.
+
+    1, true and yes are one class where only such words occur, as labels are often numbers and decisions booleans.
+    """
     if len(classes) > MOST_CLASSES:
         raise UserError(
             f"--label {config.label}: got {len(classes):,} classes; at most {MOST_CLASSES} (numbers: --task regression)"
         )
+    words = {name: TRUTHS.get(name.lower()) for name in [*classes, *filter(None, [config.positive])]}
+    if None not in words.values():
+        wanted = words[config.positive] if config.positive is not None else True
+        return tuple(name for name in words if words[name] is wanted)
     if config.positive is not None:
         if config.positive not in classes:
             raise unknown("--positive value", config.positive, classes)
-        return config.positive
+        return (config.positive,)
     if len(classes) > 2:
         return None
-    usual = [name for name in classes if name.lower() in ("1", "true", "yes")]
-    if len(usual) != 1:
-        raise UserError(f"--positive is missing: classes are {', '.join(classes)}; name the positive one")
-    return usual[0]
+    usual = tuple(name for name in classes if words[name])
+    if len(usual) == 1:
+        return usual
+    raise UserError(f"--positive is missing: classes are {', '.join(classes)}; name the positive one")
+
+
+def classes_of(counts: Counts, config: Config) -> list[str]:
+    """The classes that were named, else those that occur."""
+    return config.classes or counts.classes([c.LABEL, *([c.PREDICTION] if config.prediction is not None else [])])
+
+
+def _same_classes(counts: Counts, config: Config) -> None:
+    """Refuse labels and predictions that have no value in common: no prediction would ever be right."""
+    said, labels = counts.classes([c.PREDICTION]), counts.classes([c.LABEL])
+    if not set(said) & set(labels) and not TRUTHS.keys() >= {name.lower() for name in said + labels}:
+        raise UserError(
+            f"--prediction {config.prediction}: got {_few(said)}, but --label {config.label} has {_few(labels)}; "
+            "write both in the same words"
+        )
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")

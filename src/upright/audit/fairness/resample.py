@@ -54,7 +54,9 @@ def bootstrap(
     and pulls the upper end below the truth, so there the percentile stays. The acceleration comes from leaving out
     one record; records of one cell are alike, so one table for each cell that is not empty does for all. A value that
     never varies (a rate of 0 or 1 in every group) is drawn again with half a record more in each cell, as its
-    interval must not be a point. NaN where more than 5 % of the draws have no value.
+    interval must not be a point. Where the bias is so large that BCa asks for a draw beyond the outermost (a range
+    over many small groups, say), that end is the basic one, 2v - q (Davison & Hinkley 1997, eq. 5.6), within 0 and 1
+    where all draws are. NaN where more than 5 % of the draws have no value.
 
     No bootstrap covers a gap that is exactly 0, as its draws never are: use `permutation` or `simultaneous_range`.
     """
@@ -77,15 +79,28 @@ def _corrected(value: Floats, values: Floats, acceleration: Floats, alpha: float
     there = (~np.isnan(values)).sum(0)
     below = (values < value).sum(0) + 0.5 * (values == value).sum(0)
     z0 = norm.ppf(np.clip(below / np.maximum(there, 1), 0.5 / (len(values) + 1), 1 - 0.5 / (len(values) + 1)))
+    last = np.maximum(there - 1, 0)
     ends = []
     for z, wider in zip(norm.ppf([alpha / 2, 1 - alpha / 2]), (np.minimum, np.maximum), strict=True):
         level = wider(norm.cdf(z0 + (z0 + z) / (1 - acceleration * (z0 + z))), norm.cdf(z))
-        at = np.clip(level * (there - 1), 0, np.maximum(there - 1, 0))
-        under = np.floor(at).astype(int)
-        over = np.minimum(under + 1, np.maximum(there - 1, 0))
-        column = np.arange(values.shape[1])
-        ends.append(ordered[under, column] + (at - under) * (ordered[over, column] - ordered[under, column]))
+        basic = 2 * value - _quantile(ordered, norm.cdf(-z), last)
+        basic = np.clip(basic, np.where(ordered[0] >= 0, 0.0, -np.inf), np.where(_at(ordered, last) <= 1, 1.0, np.inf))
+        beyond = (level * last < 1) | ((1 - level) * last < 1)
+        drawn = _quantile(ordered, level, last)
+        ends.append(np.where(beyond, wider(basic, drawn), drawn))
     return Interval(*ends)
+
+
+def _quantile(ordered: Floats, level: Floats | float, last: NDArray[np.int64]) -> Floats:
+    """Quantiles of the columns of sorted draws (B, M), of which `last` (M,) are places of the last that is one."""
+    at = np.clip(level * last, 0, last)
+    under = np.floor(at).astype(int)
+    low, high = _at(ordered, under), _at(ordered, np.minimum(under + 1, last))
+    return np.asarray(low + (at - under) * (high - low))
+
+
+def _at(ordered: Floats, rows: NDArray[np.int64]) -> Floats:
+    return np.asarray(ordered[rows, np.arange(ordered.shape[1])])
 
 
 def _plain(values: Floats, alpha: float) -> Interval:
@@ -124,6 +139,44 @@ def simultaneous_ratio(hits: ArrayLike, n: ArrayLike, alpha: float = 0.05) -> In
     top = float(low.max())
     upper = min(1.0, float(high.min()) / top) if top > 0 else 1.0
     return Interval(np.asarray(low.min() / high.max()), np.asarray(upper))
+
+
+def simultaneous_distance(laws: ArrayLike, alpha: float = 0.05, tests: int | None = None) -> Interval:
+    """Interval of the largest total variation between two groups' laws, from counts (G, K).
+
+    Each share gets its exact interval at level 1 - alpha / tests (default: all G K shares; of two classes G). The ends
+    of p_c - q_c bound each form of the distance, ½ Σ_c |p_c - q_c| = Σ_c (p_c - q_c)⁺ = Σ_c (q_c - p_c)⁺; the tightest
+    count. Groups without records are left out.
+    """
+    counts = np.asarray(laws, dtype=float)
+    counts = counts[counts.sum(1) > 0]
+    low, high = clopper_pearson(counts, counts.sum(1, keepdims=True), alpha / (tests or free_shares(counts.shape)))
+    least = np.maximum(low[:, None] - high, 0).sum(-1)  # (G, G), of each group over each other
+    over = high[:, None] - low
+    both = 0.5 * np.maximum(over, over.swapaxes(0, 1)).sum(-1)
+    most = np.minimum(np.minimum(both, 1.0), np.maximum(over, 0).sum(-1))
+    return Interval(np.asarray(least.max()), np.minimum(most, most.T)[np.triu_indices(len(counts), 1)].max())
+
+
+def free_shares(shape: tuple[int, ...]) -> int:
+    """How many intervals the shares of G groups and K classes need: of two classes one gives the other."""
+    groups, classes = shape
+    return groups * (classes if classes > 2 else 1)
+
+
+def simultaneous_smirnov(laws: ArrayLike, alpha: float = 0.05) -> Interval:
+    """Interval of the largest Kolmogorov-Smirnov distance between two groups, from counts (G, B), at least 1 - alpha.
+
+    All of F_g lies within √(ln(2 G / alpha) / (2 n_g)) of its estimate, for all groups at once (Massart 1990).
+    """
+    counts = np.asarray(laws, dtype=float)
+    n = counts.sum(1)
+    f = np.cumsum(counts, 1) / n[:, None]
+    near = np.sqrt(np.log(2 * len(n) / alpha) / (2 * n))
+    first, second = np.triu_indices(len(n), 1)
+    apart = np.abs(f[first] - f[second]).max(1)
+    room = near[first] + near[second]
+    return Interval(np.maximum(apart - room, 0.0).max(), np.minimum(apart + room, 1.0).max())
 
 
 def simultaneous_odds(

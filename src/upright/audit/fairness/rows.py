@@ -1,49 +1,68 @@
-"""Audits that need single records, which are held in memory: alike people, predicted numbers, rankings."""
+"""Audits that need single records, which are held in memory: predicted numbers and rankings."""
 
 from collections.abc import Iterator
 from itertools import combinations, pairwise
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from upright.audit.fairness import counts as c
-from upright.audit.fairness import individual, ranking, rates, reading, regression, scores
+from upright.audit.fairness import ranking, rates, reading, regression, scores
 from upright.audit.fairness.config import Config
-from upright.audit.fairness.decisions import metric
-from upright.audit.fairness.resample import bootstrap
-from upright.audit.intervals import clopper_pearson, wilson
+from upright.audit.fairness.decisions import SIMULTANEOUS, metric
+from upright.audit.fairness.resample import bootstrap, simultaneous_smirnov
+from upright.audit.intervals import clopper_pearson, range_of_means, wilson
 from upright.errors import UserError
 from upright.run.evidence import Z_95, Metric, mean
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
-MOST_LEVELS = 50  # of a column of text that becomes indicator columns
 
 
 # --- records ---------------------------------------------------------------------------------------------------
 
 
-def records(config: Config, numbers: list[str]) -> tuple[pl.DataFrame, list[dict[str, object]]]:
-    """All rows with every one of `numbers` a finite number, groups as text; and the rows left out, with the reason."""
-    frames, left = [], []
+class Records(NamedTuple):
+    """Rows of a table that are held in memory."""
+
+    frame: pl.DataFrame
+    """Those that can be used: row, g:NAME as text, x:NAME as numbers, and the query if there is one."""
+    listed: list[dict[str, object]]
+    """The first of each file that cannot."""
+    dropped: int
+    """How many cannot."""
+
+
+def records(config: Config, numbers: list[str]) -> Records:
+    """All rows; those can be used in which every one of `numbers` is finite, and the query is there.
+
+    Raises:
+        UserError: when most cannot be used.
+    """
+    frames, left, dropped = [], [], 0
+    asked = [] if config.query is None else [config.query]
     for path in reading.files(config.table):
         source = reading.scan(path, config)
         groups = [reading.plain(pl.col(name), source.kinds[name]).alias(f"g:{name}") for name in config.groups]
-        query = [] if config.query is None else [pl.col(config.query).cast(pl.String).alias("query")]
-        values = [source.number(name).alias(f"x:{name}") for name in numbers]
+        query = [reading.plain(pl.col(name), source.kinds[name]).alias("query") for name in asked]
+        values = [source.number(name).alias(f"x:{name}") for name in dict.fromkeys(numbers)]
         frame = source.frame.select([*groups, *query, *values]).with_row_index("row", offset=1).collect()
-        bad = pl.any_horizontal([~pl.col(f"x:{name}").is_finite().fill_null(False) for name in numbers])
+        unknown = [~pl.col(f"x:{name}").is_finite().fill_null(False) for name in numbers]
+        bad = pl.any_horizontal([*unknown, *(pl.col("query").fill_null("") == "" for _ in asked)])
+        dropped += int(frame.select(bad.sum()).item())
         for row in frame.filter(bad).head(reading.LISTED).iter_rows(named=True):
             left.append({"file": str(path), **row})
         frames.append(frame.filter(~bad))
     every = pl.concat(frames)
-    if not len(every):
-        raise UserError(f"{config.table}: no row has a number in {', '.join(numbers)}; check the columns named")
-    return every.with_columns(pl.col(f"g:{name}").fill_null(c.MISSING) for name in config.groups), left
+    if len(every) < max(dropped, 1):
+        raise UserError(
+            f"{config.table}: {dropped:,} of {len(every) + dropped:,} rows lack {' or '.join([*numbers, *asked])} "
+            "(numbers must be finite); check the columns that were named"
+        )
+    groups = [pl.col(f"g:{name}").replace("", None).fill_null(c.MISSING) for name in config.groups]
+    return Records(every.with_columns(groups), left, dropped)
 
 
 def coded(frame: pl.DataFrame, columns: tuple[str, ...]) -> tuple[list[str], Codes]:
@@ -56,71 +75,6 @@ def crossings(columns: list[str]) -> list[tuple[str, ...]]:
     """Each column, each pair, and all of them together."""
     sizes = sorted({1, min(2, len(columns)), len(columns)})
     return [chosen for size in sizes for chosen in combinations(columns, size)]
-
-
-# --- alike people ----------------------------------------------------------------------------------------------
-
-
-class People(NamedTuple):
-    """Records drawn from a table: standardised features (n, F), decisions 0 and 1 (n,), scores (n,) if any."""
-
-    features: Floats
-    decisions: Floats
-    scores: Floats | None
-
-
-def people(config: Config, rng: np.random.Generator) -> People:
-    """Usable records, at most `config.individuals`, picked at random; text becomes indicator columns."""
-    frame = pl.concat([_features(path, config) for path in reading.files(config.table)], how="vertical_relaxed")
-    if len(frame) > config.individuals:
-        frame = frame[np.sort(rng.choice(len(frame), config.individuals, replace=False))]
-    x = individual.standardised(np.column_stack([_numeric(frame[f"f:{name}"], name) for name in config.features]))
-    scores = np.asarray(frame["score"].to_numpy(), dtype=float) if config.score else None
-    if config.prediction is None and scores is not None:
-        return People(x, (scores >= config.threshold).astype(float), scores)
-    said = frame["said"].to_numpy().astype(str)
-    classes = sorted(set(said))
-    if len(classes) > 2 and config.positive is None:
-        raise UserError(f"--features: got {len(classes)} classes; name the --positive one for individual fairness")
-    return People(x, (said == (config.positive or classes[-1])).astype(float), scores)
-
-
-def _features(path: Path, config: Config) -> pl.DataFrame:
-    source = reading.scan(path, config)
-    columns = [pl.col(name).alias(f"f:{name}") for name in config.features]
-    decision = config.prediction or config.label
-    said = reading.plain(pl.col(decision), source.kinds[decision]).alias("said")
-    score = source.number(config.score) if config.score else pl.lit(None, pl.Float64)
-    usable = source.frame.filter(reading.reason(source).is_null())
-    return usable.select([*columns, said, score.alias("score")]).collect(engine="streaming")
-
-
-def _numeric(column: pl.Series, name: str) -> Floats:
-    """A column as numbers (n, 1), or as indicators (n, levels)."""
-    number = column.cast(pl.Float64, strict=False)
-    if number.null_count() == column.null_count():
-        filled = number.fill_null(number.mean())
-        return np.asarray(filled.to_numpy()[:, None])
-    levels = column.fill_null(c.MISSING).cast(pl.String)
-    if levels.n_unique() > MOST_LEVELS:
-        raise UserError(f"--features {name}: got {levels.n_unique():,} different texts; at most {MOST_LEVELS}")
-    return levels.to_dummies().to_numpy().astype(float)
-
-
-def individual_metrics(config: Config, rng: np.random.Generator) -> list[Metric]:
-    """Consistency over nearest neighbours, and the share of pairs that break the Lipschitz condition."""
-    x, said, score = people(config, rng)
-    if len(x) <= config.neighbours:
-        raise UserError(f"--neighbours: got {config.neighbours} for {len(x)} records; must be fewer than the records")
-    alike = 1 - individual.departures(said, x, config.neighbours)
-    found = [mean("consistency", alike, unit="proportion", better="higher", seed=config.seed)]
-    if config.lipschitz is None:
-        return found
-    pairs = individual.lipschitz(said if score is None else score, x, config.lipschitz, rng)
-    low, high = wilson(pairs.violations, pairs.pairs)
-    share = pairs.violations / max(pairs.pairs, 1)
-    name = "pairs treated more unlike than they are"
-    return [*found, metric(name, "all", share, (float(low), float(high)), pairs.pairs, "proportion", "lower")]
 
 
 # --- predicted numbers -----------------------------------------------------------------------------------------
@@ -168,15 +122,17 @@ def _regressed(
         relative = "mean absolute error, difference over the overall error"
         yield _range(relative, f"by {name}", mae.value / whole, mae.error / whole, m.n.sum())
     for what, values in (("predictions", f), ("residuals", f - y)):
-        yield from _laws(config, what, f"by {name}", regression.laws(values, g, len(groups)), rng)
+        law = regression.laws(values, g, len(groups))
+        yield from _laws(config, what, f"by {name}", law, rng)
+        low, high = simultaneous_smirnov(law[0])
+        distance = float(scores.kolmogorov_smirnov(law[0]))
+        title = f"Kolmogorov-Smirnov distance of {what} {SIMULTANEOUS}"
+        yield metric(title, f"by {name}", distance, (low, high), m.n.sum(), "", "lower")
     yield from _pairs(name, groups, regression.pairwise_accuracy(y, f, g, len(groups), len(y), rng))
 
 
 def _range(name: str, split: str, value: Floats, error: Floats, n: float) -> Metric:
-    """The range with normal intervals at 1 - 0.05/G each, which hold together (Bonferroni)."""
-    half = norm.ppf(1 - 0.025 / len(value)) * error
-    low, high = value - half, value + half
-    ends = (max(0.0, float(low.max() - high.min())), float(high.max() - low.min()))
+    ends = range_of_means(value, error)
     return metric(name, split, float(rates.difference(value)), ends, n, "", "lower")
 
 
@@ -210,9 +166,13 @@ def _pairs(name: str, groups: list[str], counted: tuple[Codes, Codes]) -> Iterat
 
 
 def ranking_metrics(config: Config, frame: pl.DataFrame, rng: np.random.Generator) -> list[Metric]:
-    """Measures of order for each group column, averaged over rankings, beside what a random order would show."""
+    """Measures of order for each group column, averaged over rankings, beside what a random order would show.
+
+    Groups under `config.min_group` items are listed, and their items are left out of the order.
+    """
     keys = ["query"] if config.query else []
-    order = frame.sort([*keys, f"x:{config.score}"], descending=[False] * len(keys) + [True])
+    mixed = frame[rng.permutation(len(frame))]  # ties fall at random, not as the file has them
+    order = mixed.sort([*keys, f"x:{config.score}"], descending=[False] * len(keys) + [True], maintain_order=True)
     relevance = order[f"x:{config.label}"].to_numpy()
     cuts = [0, len(order)]
     if config.query:
@@ -221,8 +181,20 @@ def ranking_metrics(config: Config, frame: pl.DataFrame, rng: np.random.Generato
     found: list[Metric] = []
     for column in config.groups:
         names, codes = coded(order, (column,))
-        ranked = [(codes[a:b], relevance[a:b]) for a, b in pairwise(cuts)]
-        found += _ranked(config, column, names, ranked, rng)
+        size = np.bincount(codes, minlength=len(names))
+        found += [
+            metric("exposure", f"{column}: {names[i]}", np.nan, (np.nan, np.nan), size[i])
+            for i in np.flatnonzero(size < config.min_group)
+        ]
+        big = np.flatnonzero(size >= config.min_group)
+        if len(big) < 2:
+            found.append(metric("NDKL, p of a random order", f"by {column}", np.nan, (np.nan, np.nan), len(codes)))
+            continue
+        place = np.full(len(names), -1)
+        place[big] = np.arange(len(big))
+        parts = [(place[codes[a:b]], relevance[a:b]) for a, b in pairwise(cuts)]
+        ranked = [(g[g >= 0], r[g >= 0]) for g, r in parts if (g >= 0).any()]
+        found += _ranked(config, column, [names[i] for i in big], ranked, rng)
     return found
 
 
@@ -261,9 +233,9 @@ def _order(config: Config, names: list[str], desired: Floats, groups: Codes, rel
     }
     for top in config.top:
         if top <= len(groups):
-            bent = ranking.skew(groups, desired, top)
+            times = np.exp(ranking.skew(groups, desired, top))  # 0, not -inf, for a group that is not there
             found |= {
-                f"smallest skew in the top {top}": float(bent.min()),
-                f"largest skew in the top {top}": float(bent.max()),
+                f"share in the top {top} over share of all, smallest": float(times.min()),
+                f"share in the top {top} over share of all, largest": float(times.max()),
             }
     return found

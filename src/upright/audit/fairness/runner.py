@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from upright.audit import findings
+from upright.audit.fairness import alike, decisions, labels, present, reading, rows, scored, search, swaps, verdict
 from upright.audit.fairness import counts as c
-from upright.audit.fairness import decisions, present, reading, rows, scored, search, verdict
+from upright.audit.fairness.classes import class_metrics
 from upright.audit.fairness.config import Config
 from upright.audit.fairness.counts import Counts, Table
 from upright.audit.fairness.decisions import Grouping
@@ -22,12 +23,15 @@ from upright.errors import UserError, unknown
 from upright.run.evidence import Metric, scalar
 from upright.run.folder import RunFolder, open_run
 from upright.run.progress import track
+from upright.run.tables import table_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 VERB = "audit fairness"
 COUNTS, SCORES = "counts.parquet", "scores.parquet"
+Shares = dict[str, dict[str, float]]  # of a population, by column and group
+Tables = dict[tuple[str, ...], Table]  # by the group columns that are crossed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,13 +54,14 @@ def run(config: Config) -> Result:
     files = reading.files(config.table)
     for path in files:
         reading.scan(path, config)
+    shares = {} if config.population is None else labels.read_population(config.population, config.groups)
     with open_run(config, verb=VERB) as folder:
-        for path in files:
+        for path in [*files, *([] if config.population is None else [table_file(config.population)])]:
             folder.input(path)
         counts = None
         if config.task == "decisions":
             counts = _counted(config, folder)
-            outcome = _decisions(config, folder, counts)
+            outcome = _decisions(config, folder, counts, shares)
         else:
             outcome = _records(config, folder)
         write_findings(folder.path, outcome.findings)
@@ -94,12 +99,14 @@ def _counted(config: Config, folder: RunFolder) -> Counts:
     return Counts.load(*paths)
 
 
-def _decisions(config: Config, folder: RunFolder, counts: Counts) -> Outcome:
-    classes = config.classes or counts.classes(predicted=config.prediction is not None)
-    positive = reading.positive_class(classes, config)
+def _decisions(config: Config, folder: RunFolder, counts: Counts, shares: Shares) -> Outcome:
+    classes = reading.classes_of(counts, config)
+    positive = reading.positive_words(classes, config)
     if config.score is not None and positive is None:
         raise UserError(f"--score: got {len(classes)} classes; name the --positive one that it is the probability of")
-    known = counts if positive is None else counts.binary(positive, None if config.prediction else "true")
+    if config.features and positive is None:
+        raise UserError(f"--features: got {len(classes)} classes; name the --positive one for individual fairness")
+    known = counts if positive is None else counts.binary(positive, None if config.prediction else ["true"])
     names = list(classes) if positive is None else ["0", "1"]
     tables = {columns: c.table(known, columns, names) for columns in rows.crossings(config.groups)}
     _check_references(config, tables)
@@ -112,31 +119,64 @@ def _decisions(config: Config, folder: RunFolder, counts: Counts) -> Outcome:
         if config.score is not None:
             _scores(config, folder, outcome, known)
         _searches(config, folder, outcome, known)
-    if config.features:
-        found = _metrics(folder, "individual", lambda rng: rows.individual_metrics(config, rng))
-        outcome.metrics += found
-        outcome.findings.append(verdict.of_metrics(verdict.INDIVIDUAL, found[:1], 1 - config.limit, least=True))
+    _labels(config, folder, outcome, tables, shares)
+    if config.features and positive is not None:
+        _alike(config, folder, outcome, positive)
+    if config.swapped is not None or config.swapped_score is not None:
+        _swaps(config, folder, outcome, positive)
     return outcome
 
 
-def _check_references(config: Config, tables: dict[tuple[str, ...], Table]) -> None:
+def _labels(config: Config, folder: RunFolder, outcome: Outcome, tables: Tables, shares: Shares) -> None:
+    """How many records and which labels each group has, also against a population."""
+    answers = []
+    for i, name in enumerate(config.groups):
+        table = tables[name,]
+        own = [g.reference for g in outcome.groupings if g.columns == (name,)]
+        reference = own[0] if own and own[0] is not None else int(table.size.argmax())
+        measure = partial(labels.label_metrics, table, reference, config)
+        outcome.metrics += _metrics(folder, f"labels-{i}", measure)
+        if name in shares:
+            outcome.metrics += labels.population_metrics(table, shares[name])
+            tests = sum(map(len, shares.values()))
+            answers += [
+                m
+                for m in labels.population_metrics(table, shares[name], verdict.CHANCE / tests)
+                if m.name == labels.OVER
+            ]
+    if shares:
+        outcome.findings.append(verdict.of_metrics(verdict.DATA, answers, config.ratio_limit, least=True))
+
+
+def _alike(config: Config, folder: RunFolder, outcome: Outcome, positive: tuple[str, ...]) -> None:
+    found = _metrics(folder, "individual", partial(alike.individual_metrics, config, positive))
+    outcome.metrics += found
+    outcome.findings.append(verdict.of_metrics(verdict.INDIVIDUAL, found[:1], 1 - config.limit, least=True))
+    chance = {m.split: float(m.value or 0) for m in found if m.name == alike.CHANCE}
+    outcome.findings.append(verdict.of_proxies([m for m in found if m.name == alike.PROXY], chance, config))
+
+
+def _swaps(config: Config, folder: RunFolder, outcome: Outcome, positive: tuple[str, ...] | None) -> None:
+    found = folder.step("swaps", lambda: swaps.swap_metrics(config, positive), list[Metric])
+    outcome.metrics += found
+    judged = [m for m in found if m.name in (swaps.FLIPS, swaps.CHANGES) and m.split == "all"]
+    outcome.findings.append(verdict.of_metrics(verdict.COUNTERFACTUAL, judged, config.limit))
+
+
+def _check_references(config: Config, tables: Tables) -> None:
     for column, value in config.reference.items():
         groups = tables[column,].groups
         if value not in groups:
             raise unknown(f"--reference {column} group", value, groups)
 
 
-def _several_classes(config: Config, folder: RunFolder, outcome: Outcome, tables: dict[tuple[str, ...], Table]) -> None:
-    found = []
+def _several_classes(config: Config, folder: RunFolder, outcome: Outcome, tables: Tables) -> None:
     for i, table in enumerate(tables.values()):
-        found += _metrics(folder, f"classes-{i}", partial(decisions.class_metrics, table, config))
-    outcome.metrics += found
-    for name in ("parity distance", "odds distance"):
-        own = [m for m in found if m.name == name]
-        outcome.findings.append(verdict.of_metrics(verdict.GROUP, own, config.limit))
+        outcome.metrics += _metrics(folder, f"classes-{i}", partial(class_metrics, table, config))
+    outcome.findings += verdict.of_laws(list(tables.values()), config)
 
 
-def _two_classes(config: Config, folder: RunFolder, outcome: Outcome, tables: dict[tuple[str, ...], Table]) -> None:
+def _two_classes(config: Config, folder: RunFolder, outcome: Outcome, tables: Tables) -> None:
     outcome.groupings = [Grouping(table, config, columns) for columns, table in tables.items()]
     for i, g in enumerate(outcome.groupings):
         outcome.metrics += _metrics(folder, f"decisions-{i}", partial(decisions.decision_metrics, g))
@@ -180,7 +220,8 @@ def _searches(config: Config, folder: RunFolder, outcome: Outcome, counts: Count
 
     def look() -> list[search.Search]:
         gaps = search.worst_gaps(g, _rng(folder, "gaps"))
-        return [*gaps, *search.bias_scans(g, law, _rng(folder, "scans"))]
+        regressed = search.rich_gaps(g, _rng(folder, "rich"))
+        return [*gaps, *regressed, *search.bias_scans(g, law, _rng(folder, "scans"))]
 
     found = folder.step("subgroups", look, list[search.Search])
     outcome.metrics += [m for one in found for m in one.metrics]
@@ -190,12 +231,10 @@ def _searches(config: Config, folder: RunFolder, outcome: Outcome, counts: Count
 
 def _warnings(config: Config, counts: Counts) -> list[str]:
     found = []
-    listed = len(reading.files(config.table)) * reading.LISTED
     lost = sum(counts.dropped.values())
     if lost:
         why = ", ".join(f"{count:,} × {reason}" for reason, count in counts.dropped.items())
-        more = f"; failures.jsonl names the first {reading.LISTED:,} of a file" if lost > listed else ""
-        found.append(f"{lost:,} rows could not be used ({why}{more}).")
+        found.append(f"{lost:,} rows could not be used ({why}{_more(config, lost)}).")
     if counts.weighted:
         found.append(
             "Records are weighted: intervals use effective sizes; permutation tests and searches are left out."
@@ -212,26 +251,41 @@ def _warnings(config: Config, counts: Counts) -> list[str]:
 def _records(config: Config, folder: RunFolder) -> Outcome:
     regression = config.task == "regression"
     numbers = [config.label, str(config.prediction if regression else config.score)]
-    frame, left = rows.records(config, numbers)
+    found = rows.records(config, numbers)
     measure = rows.regression_metrics if regression else rows.ranking_metrics
     for column in config.groups:
-        if frame[f"g:{column}"].n_unique() < 2:
+        if found.frame[f"g:{column}"].n_unique() < 2:
             raise UserError(f"--groups {column}: got one group only; needs two")
 
     def work() -> list[Metric]:
-        for row in left:
-            folder.fail("read", f"{' or '.join(numbers)} is no number", row)
-        return measure(config, frame, _rng(folder, config.task))
+        for row in found.listed:
+            folder.fail(
+                "read", f"{' or '.join([*numbers, *filter(None, [config.query])])} is missing or no number", row
+            )
+        return measure(config, found.frame, _rng(folder, config.task))
 
-    outcome = Outcome(records=len(frame))
-    outcome.metrics = folder.step(config.task, work, list[Metric])
+    outcome = Outcome(records=len(found.frame))
+    outcome.metrics = [
+        scalar("rows that cannot be used", found.dropped, n=len(found.frame)),
+        *folder.step(config.task, work, list[Metric]),
+    ]
+    if found.dropped:
+        outcome.warnings.append(f"{found.dropped:,} rows could not be used{_more(config, found.dropped)}.")
     outcome.findings = _judged(config, outcome.metrics)
     return outcome
 
 
+def _more(config: Config, lost: int) -> str:
+    listed = len(reading.files(config.table)) * reading.LISTED
+    return f"; failures.jsonl names the first {reading.LISTED:,} of a file" if lost > listed else ""
+
+
 def _judged(config: Config, found: list[Metric]) -> list[Finding]:
     if config.task == "regression":
-        names = "mean absolute error, difference over the overall error", "Kolmogorov-Smirnov distance of predictions"
+        names = (
+            "mean absolute error, difference over the overall error",
+            f"Kolmogorov-Smirnov distance of predictions {decisions.SIMULTANEOUS}",
+        )
         return [
             verdict.of_metrics(verdict.REGRESSION, [m for m in found if m.name == name], config.limit) for name in names
         ]
@@ -239,7 +293,8 @@ def _judged(config: Config, found: list[Metric]) -> list[Finding]:
     answers = [
         verdict.Answer(
             "undecided" if m.value is None or m.n < 40 else "concern" if m.value <= 0.05 / len(tests) else "clear",
-            f"Order {m.split}: p = {m.value:.4f} of {m.n:,} random orders.",
+            f"Order {m.split}: "
+            + ("not enough data." if m.value is None else f"p = {m.value:.4f} of {m.n:,} random orders."),
         )
         for m in tests
     ]

@@ -101,8 +101,9 @@ def bias_scan(
         penalty: cost of each value named, unless all of an attribute are.
     """
     levels = cells.levels
-    drawn = rng.binomial(cells.n.astype(np.int64), cells.p, size=(rescans, *cells.n.shape)).sum(-1)
-    outcomes = np.concatenate([np.asarray(observed, dtype=float)[None], drawn])
+    whole = cells.n.astype(np.int64)
+    drawn = [rng.binomial(whole, cells.p).sum(-1) for _ in range(rescans)]
+    outcomes = np.stack([np.asarray(observed, dtype=float), *drawn])
     log_q = LOG_ODDS if up else -LOG_ODDS
     cost = np.stack([cells.n @ np.log(1 - cells.p + np.exp(value) * cells.p) for value in log_q], -1)  # (I, Q)
     best, masks = np.full(len(outcomes), -np.inf), [np.ones((len(outcomes), level), bool) for level in levels]

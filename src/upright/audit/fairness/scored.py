@@ -17,6 +17,7 @@ from upright.audit.fairness.counts import Table
 from upright.audit.fairness.decisions import metric
 from upright.audit.fairness.resample import bootstrap
 from upright.audit.fairness.scores import Calibration
+from upright.audit.intervals import range_of_means
 from upright.run.evidence import Z_95, Better, Metric
 
 Floats = NDArray[np.float64]
@@ -36,6 +37,11 @@ class Scored:
     factor: Floats
     """What brings a group's weights to its effective size, (G,)."""
     config: Config
+
+    @cached_property
+    def known(self) -> NDArray[np.bool_]:
+        """Whether a group has enough records of label 0 and 1, (G, 2)."""
+        return np.asarray(self.table.records.sum((1, 3)) >= self.config.min_events)
 
     @cached_property
     def coarse(self) -> tuple[Floats, Floats]:
@@ -59,8 +65,7 @@ def calibrations(s: Scored) -> list[Calibration]:
 
 def score_metrics(s: Scored, rng: np.random.Generator) -> list[Metric]:
     """All measures of the scores."""
-    found = [*_separation(s), *_resampled(s, rng), *_null_ece(s, rng), *_recalibrated(s)]
-    return found
+    return [*_separation(s), *_resampled(s, rng), *_null_ece(s, rng), *_recalibrated(s)]
 
 
 def _separation(s: Scored) -> Iterator[Metric]:
@@ -69,16 +74,22 @@ def _separation(s: Scored) -> Iterator[Metric]:
         spread = Z_95 * error[i] / max(auc[i] * (1 - auc[i]), 1e-12)
         odds = auc[i] / max(1 - auc[i], 1e-12)
         ends = tuple(odds * np.exp(k * spread) / (1 + odds * np.exp(k * spread)) for k in (-1, 1))
-        flat = not (0 < auc[i] < 1)  # the rule of three where nothing varies
+        flat = error[i] == 0 or not 0 < auc[i] < 1  # the rule of three where nothing varies
         few = 3 / max(min(s.table.records[i].sum((0, 2))), 1)
         low, high = (max(0.0, auc[i] - few), min(1.0, auc[i] + few)) if flat else ends
-        yield metric("AUC", s.split(i), auc[i], (low, high), s.table.size[i], "", "higher")
+        value = auc[i] if s.known[i].all() else np.nan
+        yield metric("AUC", s.split(i), value, (low, high), s.table.size[i], "", "higher")
 
 
-def _measures(cells: Floats, at: Floats, which: NDArray[np.int64]) -> dict[str, Floats]:
-    """Numbers by name, of cells (B, G, 2, C) with scores (C,); `which` (G, C) are the calibration bins."""
+def _measures(cells: Floats, at: Floats, which: NDArray[np.int64], known: NDArray[np.bool_]) -> dict[str, Floats]:
+    """Numbers by name, of cells (B, G, 2, C) with scores (C,); `which` (G, C) are the calibration bins.
+
+    Where a group has too few records of a label (`known` (G, 2) is false), what needs them is NaN.
+    """
+    neg, pos = known.T
     auc = scores.aucs(cells)
-    mean = scores.balance(cells, at)
+    auc = scores.Aucs(*(np.where(fine, a, np.nan) for a, fine in zip(auc, (neg & pos, neg, pos), strict=True)))
+    mean = np.where(known, scores.balance(cells, at), np.nan)
     brier = scores.brier(cells, at)
     error, gap, joint = _binned(cells, at, which)
     law = cells.sum(-2)
@@ -128,12 +139,13 @@ def _resampled(s: Scored, rng: np.random.Generator) -> Iterator[Metric]:
     factor = s.factor[:, None, None]
 
     def statistic(tables: Floats) -> Floats:
-        return np.stack(list(_measures(tables / factor, at, which).values()), -1)
+        return np.stack(list(_measures(tables / factor, at, which, s.known).values()), -1)
 
     draws = int(np.clip(DRAWN // cells.size, 200, s.config.draws))
     low, high = bootstrap(cells * factor, statistic, draws, rng, accelerate=False)
-    fine = _measures(s.cells[None], s.at, _which(s.cells, s.bins))
+    fine = _measures(s.cells[None], s.at, _which(s.cells, s.bins), s.known)
     near = statistic((cells * factor)[None])[0]
+    even = _even(s)
     for (name, seen), rough, start, end in zip(fine.items(), near, low, high, strict=True):
         base, _, group = name.partition("|")
         move = float(seen[0]) - rough
@@ -142,7 +154,34 @@ def _resampled(s: Scored, rng: np.random.Generator) -> Iterator[Metric]:
         )
         better: Better = "higher" if base.startswith("AUC, back") else "none" if base.startswith("mean") else "lower"
         ends = np.clip([start + move, end + move], 0.0, 1.0)  # distances, shares and scores: all lie there
+        ends[0] = 0.0 if base in even else ends[0]
         yield metric(base, split, float(seen[0]), (ends[0], ends[1]), n, "", better)
+
+
+def _even(s: Scored) -> set[str]:
+    """Differences of means that may be 0, which no bootstrap draw is: their simultaneous interval begins there."""
+    cells = s.cells * s.factor[:, None, None]
+    loss = np.stack([s.at**2, (1 - s.at) ** 2])
+    negatives, positives = (_means(cells[:, y], s.at) for y in (0, 1))
+    measures = {
+        "AUC, difference": (*scores.delong(cells), s.known.all(1)),
+        "Brier score, difference": (*_means(cells.reshape(len(cells), -1), loss.ravel()), s.known.any(1)),
+        "balance for the negative class, difference": (*negatives, s.known[:, 0]),
+        "balance for the positive class, difference": (*positives, s.known[:, 1]),
+    }
+    return {
+        name
+        for name, (value, error, fine) in measures.items()
+        if fine.sum() > 1 and range_of_means(value[fine], error[fine]).low == 0
+    }
+
+
+def _means(mass: Floats, values: Floats) -> tuple[Floats, Floats]:
+    """Mean of values (V,) under counts (G, V), and its standard error."""
+    n = mass.sum(-1)
+    mean = rates.quotient(mass @ values, n)
+    spread = np.maximum(rates.quotient(mass @ values**2, n) - mean**2, 0.0)
+    return mean, np.sqrt(rates.quotient(spread, n - 1))
 
 
 def _null_ece(s: Scored, rng: np.random.Generator) -> Iterator[Metric]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from upright.audit.fairness import rates, scan, scores
+from upright.audit.fairness import rates, rich, scan, scores
 from upright.audit.fairness.decisions import Grouping, metric
 from upright.audit.fairness.intersections import MOST_SUBGROUPS, Subgroups, subgroups, worst_subgroup
 from upright.audit.fairness.rates import NAMES
@@ -26,6 +26,8 @@ class Search:
     p: float
     beyond: bool
     """Whether its rate is further from what was expected than the limit, by all of its interval."""
+    telling: bool
+    """Whether all records together show the rate to within the limit; else finding nothing says nothing."""
     text: str
 
 
@@ -46,24 +48,62 @@ def _worst(g: Grouping, name: str, groups: Subgroups, rng: np.random.Generator) 
     if not 0 < hits.sum() < n.sum():
         return None
     worst = worst_subgroup(hits, n, groups.member, records, g.config.draws, rng)
-    inside = groups.member[worst.place] > 0
+    inside = groups.member[[worst.place]].indices
     x, size = float(hits[inside].sum()), float(n[inside].sum())
     whole = float(hits.sum() / n.sum())
     low, high = (float(end) for end in wilson(x, size))
+    telling = _telling(g, hits.sum(), n.sum())
     subgroup = groups.names[worst.place]
     p = worst.above / worst.shuffles
+    rate = f"{x / size:.3f}" if size else "not known"
     text = (
-        f"{name} of {subgroup} is {x / size:.3f} ({low:.3f} to {high:.3f}, n = {size:,.0f}) against {whole:.3f} of "
+        f"{name} of {subgroup} is {rate} ({low:.3f} to {high:.3f}, n = {size:,.0f}) against {whole:.3f} of "
         "all; "
         f"weighted gap {worst.gap:.4f} ({worst.low:.4f} to {worst.high:.4f}, over {len(groups.names):,} subgroups at "
-        f"once), p = {p:.4f}"
+        f"once), {_shown(p)}"
     )
     metrics = [
         metric(f"{name}, largest weighted gap of a subgroup", subgroup, worst.gap, (worst.low, worst.high), records),
         _p(f"{name}, p of the largest weighted gap", subgroup, worst.above, worst.shuffles),
     ]
     beyond = worst.low * records / max(size, 1.0) > g.config.limit
-    return Search(metrics, subgroup, p, bool(beyond), text)
+    return Search(metrics, subgroup, p, bool(beyond), telling, text)
+
+
+def rich_gaps(g: Grouping, rng: np.random.Generator) -> list[Search]:
+    """The worst subgroup over linear rules and small trees, found on one half and judged on the other, for three rates.
+
+    Empty for weighted data.
+    """
+    if g.weighted:
+        return []
+    values = rich.features(g.table.values, g.columns)
+    return [one for name in SEARCHED if (one := _rich(g, name, values, rng)) is not None]
+
+
+def _rich(g: Grouping, name: str, values: rich.Features, rng: np.random.Generator) -> Search | None:
+    hits, n = (part[NAMES.index(name)] for part in rates.parts(g.table.records.sum(1)))
+    records = g.table.records.sum()
+    found = rich.rich_subgroup(hits, n, values, records, rng)
+    if found is None or not found.n:
+        return None
+    low, high = (float(end) for end in wilson(found.hits, found.n))
+    words = found.rule.words
+    text = (
+        f"{name} where {words} is {found.hits / found.n:.3f} ({low:.3f} to {high:.3f}, n = {found.n:,.0f}) against "
+        f"{found.whole:.3f} of all; found on one half of the records, judged on the other; weighted gap "
+        f"{found.gap:.4f} ({found.low:.4f} to {found.high:.4f}), {_shown(found.p)}"
+    )
+    title = f"{name}, weighted gap of a regressed subgroup"
+    p = metric(f"{name}, p of a regressed subgroup", words, found.p, (found.p, found.p), found.n)
+    metrics = [metric(title, words, found.gap, (found.low, found.high), records / 2), p]
+    beyond = found.low * records / 2 / found.n > g.config.limit
+    return Search(metrics, words, found.p, bool(beyond), _telling(g, hits.sum() / 2, n.sum() / 2), text)
+
+
+def _telling(g: Grouping, hits: float, n: float) -> bool:
+    low, high = wilson(hits, n)
+    return bool((high - low) / 2 <= g.config.limit)
 
 
 def bias_scans(g: Grouping, law: tuple[Floats, Floats] | None, rng: np.random.Generator) -> list[Search]:
@@ -81,7 +121,7 @@ def bias_scans(g: Grouping, law: tuple[Floats, Floats] | None, rng: np.random.Ge
     found = []
     for up in (True, False):
         one = scan.bias_scan(scan.Cells(codes, size, n, p), observed, rng, up=up, rescans=g.config.rescans)
-        found.append(_scanned(g, levels, one, what, up))
+        found.append(_scanned(g, levels, one, what, up, _telling(g, observed.sum(), n.sum())))
     return found
 
 
@@ -93,7 +133,7 @@ def _outcomes(g: Grouping, law: tuple[Floats, Floats] | None) -> tuple[Floats, F
     return cells[:, 1].sum(-1), cells.sum(1), np.clip(at, 1e-6, 1 - 1e-6), "positive labels"
 
 
-def _scanned(g: Grouping, levels: list[list[str]], one: scan.Found, what: str, up: bool) -> Search:
+def _scanned(g: Grouping, levels: list[list[str]], one: scan.Found, what: str, up: bool, telling: bool) -> Search:
     names = [
         f"{column}={'|'.join(level[i] for i in chosen)}"
         for column, level, chosen in zip(g.columns, levels, one.chosen, strict=True)
@@ -106,7 +146,7 @@ def _scanned(g: Grouping, levels: list[list[str]], one: scan.Found, what: str, u
     rate = one.observed / max(one.records, 1)
     text = (
         f"{subgroup}: {rate:.3f} {what} a record ({low:.3f} to {high:.3f}, n = {one.records:,.0f}) where "
-        f"{one.expected / max(one.records, 1):.3f} were expected, score {one.score:.2f}, p = {p:.4f}"
+        f"{one.expected / max(one.records, 1):.3f} were expected, score {one.score:.2f}, {_shown(p)}"
     )
     name = f"bias scan, {way} {what} than expected"
     metrics = [
@@ -115,9 +155,13 @@ def _scanned(g: Grouping, levels: list[list[str]], one: scan.Found, what: str, u
     ]
     expected = one.expected / max(one.records, 1)
     beyond = low - expected > g.config.limit or expected - high > g.config.limit
-    return Search(metrics, subgroup, p, bool(beyond), text)
+    return Search(metrics, subgroup, p, bool(beyond), telling, text)
 
 
 def _p(name: str, split: str, above: int, all_: int) -> Metric:
     low, high = clopper_pearson(above, all_)
     return metric(name, split, above / all_, (float(low), float(high)), all_)
+
+
+def _shown(p: float) -> str:
+    return f"p = {p:.4f}" if p >= 0.0001 else "p < 0.0001"

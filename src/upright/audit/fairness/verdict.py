@@ -1,13 +1,17 @@
 """From intervals to verdicts: a limit is met or broken only where the whole interval is on one side of it.
 
-Verdicts of one audit hold together: with V of them, each uses intervals at level 1 - 0.05 / V (Bonferroni), exact and
-simultaneous over the groups where the measure is a range of proportions.
+Verdicts on gaps of decisions hold together: with V of them, each uses intervals at level 1 - 0.05 / V (Bonferroni),
+exact and simultaneous over the groups. Others use their own 95 % interval.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from upright.audit.fairness.classes import class_gaps
 from upright.audit.fairness.config import Config
+from upright.audit.fairness.counts import Table
 from upright.audit.fairness.decisions import Gap, Grouping, simultaneous
 from upright.audit.fairness.search import Search
 from upright.audit.findings import Finding, Verdict
@@ -22,8 +26,13 @@ GAPS = {
     "positive predictive value, difference": "gap of positive predictive values",
     "accuracy, difference": "gap of accuracies",
 }
+LAWS = {
+    "parity distance": "distance of decision laws",
+    "odds distance": "distance of decision laws within a label",
+}
 GROUP, CROSSED, SUBGROUPS = "fairness.group", "fairness.intersectional", "fairness.subgroups"
 CALIBRATION, INDIVIDUAL, INEQUALITY = "fairness.calibration", "fairness.individual", "fairness.inequality"
+COUNTERFACTUAL, PROXY, DATA = "fairness.counterfactual", "fairness.proxy", "fairness.data"
 RANKING, REGRESSION = "fairness.ranking", "fairness.regression"
 ORDER: tuple[Verdict, ...] = ("concern", "undecided", "void", "clear")
 CHANCE = 0.05
@@ -74,22 +83,41 @@ def of_groupings(groupings: Sequence[Grouping], config: Config, extra: int = 0) 
     nothing = f"Fewer than two groups have {config.min_group} records and {config.min_events} in the denominator."
     found = []
     for name, words in GAPS.items():
-        found.append(joined(GROUP, [_answer(gaps[id(g)].get(name), g, words, config, made) for g in single], nothing))
+        answers = [_answer(gaps[id(g)].get(name), g.table, words, config, made) for g in single]
+        found.append(joined(GROUP, answers, nothing))
     if crossed:
         every = [
-            _answer(gaps[id(g)].get(name), g, words, config, made) for g in crossed for name, words in GAPS.items()
+            _answer(gaps[id(g)].get(name), g.table, words, config, made)
+            for g in crossed
+            for name, words in GAPS.items()
         ]
         bad = [one for one in every if one.verdict != "clear"] or every[:1]
         found.append(joined(CROSSED, bad, nothing))
     return found
 
 
-def _answer(gap: Gap | None, g: Grouping, words: str, config: Config, made: int) -> Answer:
-    if gap is None:
-        few = f"at least {config.min_group} records and {config.min_events} below the line"
-        return Answer(
-            "undecided", f"{words.capitalize()} by {g.table.name}: not enough data, needs two groups of {few}."
+def of_laws(tables: Sequence[Table], config: Config) -> list[Finding]:
+    """Findings on decisions among several classes, one for each measure of all groupings."""
+    made = len(LAWS) * len(tables)
+    gaps = [class_gaps(table, config, CHANCE / made) for table in tables]
+    return [
+        joined(
+            GROUP,
+            [_answer(own.get(name), table, words, config, made) for own, table in zip(gaps, tables, strict=True)],
+            "",
         )
+        for name, words in LAWS.items()
+    ]
+
+
+def _answer(gap: Gap | None, table: Table, words: str, config: Config, made: int) -> Answer:
+    few = f"{config.min_group} records and {config.min_events} below the line"
+    if gap is None or np.isnan(gap.value):
+        return Answer(
+            "undecided", f"{words.capitalize()} by {table.name}: not enough data, needs two groups of at least {few}."
+        )
+    small = int((table.size < config.min_group).sum())
+    aside = f"; {small} with fewer than {config.min_group} records not compared" if small else ""
     ratio = words.startswith("ratio")
     limit = config.ratio_limit if ratio else config.limit
     verdict = (at_least if ratio else at_most)(gap.low, gap.high, limit)
@@ -97,8 +125,8 @@ def _answer(gap: Gap | None, g: Grouping, words: str, config: Config, made: int)
     side = "at least" if ratio else "at most"
     return Answer(
         verdict,
-        f"{words.capitalize()} by {g.table.name}: {gap.value:.3f} ({level} {gap.low:.3f} to {gap.high:.3f}, "
-        f"n = {gap.n:,}; limit {side} {limit:g}).",
+        f"{words.capitalize()} by {table.name}: {gap.value:.3f} ({level} {gap.low:.3f} to {gap.high:.3f}, "
+        f"n = {gap.n:,}; limit {side} {limit:g}{aside}).",
     )
 
 
@@ -118,15 +146,33 @@ def of_metrics(item: str, found: Iterable[Metric], limit: float, least: bool = F
     return joined(item, answers, "Nothing was measured.")
 
 
+def of_proxies(told: Sequence[Metric], by_chance: Mapping[str, float], config: Config) -> Finding:
+    """A finding on what features tell of each group column: a concern where that is over chance by the limit."""
+    answers = []
+    for one in told:
+        if one.value is None or one.ci_low is None or one.ci_high is None:
+            answers.append(Answer("undecided", f"{one.split}: fewer than two groups of {config.min_group} records."))
+            continue
+        chance = by_chance[one.split]
+        own = ", which is one of the features," if one.split in config.features else ""
+        text = (
+            f"{one.split}{own} is told from the features with a balanced accuracy of {one.value:.3f} "
+            f"({one.ci_low:.3f} to {one.ci_high:.3f}, n = {one.n:,}; chance {chance:.3f}, limit {config.limit:g} more)."
+        )
+        answers.append(Answer(at_most(one.ci_low - chance, one.ci_high - chance, config.limit), text))
+    return joined(PROXY, answers, "Nothing was measured.")
+
+
 def of_searches(searches: Sequence[Search]) -> Finding:
     """A finding on the worst subgroup: a concern where it is further off than the limit and the search's own chance
-    does not explain it (Holm).
+    does not explain it (Holm). Where nothing is found in too few records, that is no all-clear.
     """  # noqa: D205
     ranked = sorted(searches, key=lambda one: one.p)
     answers = []
     still = True
     for i, one in enumerate(ranked):
         still = still and one.p <= CHANCE / (len(ranked) - i)
-        answers.append(Answer("concern" if still and one.beyond else "clear", one.text + "."))
+        verdict: Verdict = "concern" if still and one.beyond else "clear" if one.telling else "undecided"
+        answers.append(Answer(verdict, one.text + "."))
     nothing = "Not searched: the data are weighted, have one outcome only, or --rescans is 0."
     return joined(SUBGROUPS, answers, nothing)

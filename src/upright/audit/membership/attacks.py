@@ -1,8 +1,8 @@
 """Membership attacks from a model's outputs and those of reference models: pure functions on arrays.
 
-Every attack gives one score a record; larger speaks for a member. Shapes: n records, K classes, M reference
-models, z population points. `masks` (M, n) is True where a reference model was trained on a record. A score is NaN
-where the references cannot say anything (no model that saw the record, or none that did not).
+Every attack gives one score a record; larger speaks for a member. Shapes: n records, Q queries a record, K
+classes, M reference models, z population points. `masks` (M, n) is True where a reference model was trained on a
+record. A score is NaN where the references cannot say anything (no model that saw the record, or none that did not).
 """
 
 from collections.abc import Sequence
@@ -18,10 +18,12 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 ENOUGH_MODELS = 64
-"""From this many reference models on, LiRA fits a variance for each record (Carlini et al. 2022, section VI)."""
+"""Reference models a query from which on LiRA fits a variance for each record (Carlini et al. 2022, section VI)."""
 TIE = 1e-9
 """Log ratios closer than this count as equal: rounding must not break the tie of two equal models."""
 TINY = 1e-12
+RIDGE = 1e-9
+"""Added to variances: models may agree about a record, and queries may be equal to each other."""
 GRID = tuple(i / 10 for i in range(11))
 """Constants `a` that are tried."""
 
@@ -66,57 +68,77 @@ def _of_label(z: Floats, labels: ArrayLike) -> Floats:
 
 
 class Fit(NamedTuple):
-    """Normal laws of a quantity over reference models: mean and standard deviation of each record (n,)."""
+    """Normal laws over reference models: mean (n, Q) and covariance (n, Q, Q) of each record's Q queries."""
 
     mean: Floats
-    sd: Floats
+    covariance: Floats
 
 
 def normal_fit(values: ArrayLike, use: ArrayLike, pooled: bool) -> Fit:
-    """Fit N(mean, sd^2) to `values` (M, n) where `use` (M, n).
+    """Fit N(mean, covariance) to `values` (M, n, Q) where `use` (M, n).
 
-    `pooled` takes one variance for all records, within records: sum of squared deviations over the degrees of
+    `pooled` takes one covariance for all records, within records: sum of products of deviations over the degrees of
     freedom that all records have together. Raises ValueError if no record has two values.
     """
     x, some = np.asarray(values, dtype=float), np.asarray(use, dtype=bool)
     count = some.sum(axis=0)
+    freedom = np.maximum(count - 1, 0)
+    if not freedom.any():
+        raise ValueError("a variance needs two reference models that agree about a record; none has two")
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(some, x, 0.0).sum(axis=0) / count
-        squares = np.where(some, (x - mean) ** 2, 0.0).sum(axis=0)
-        freedom = np.maximum(count - 1, 0)
-        if not freedom.any():
-            raise ValueError("a variance needs two reference models that agree about a record; none has two")
-        variance = np.full(count.shape, squares[count > 0].sum() / freedom.sum()) if pooled else squares / freedom
-    mean[count == 0] = np.nan
-    return Fit(mean, np.sqrt(np.maximum(variance, TINY)))
+        mean = np.where(some[..., None], x, 0.0).sum(axis=0) / count[:, None]
+        apart = np.where(some[..., None], x - mean, 0.0)
+        if pooled:
+            spread = np.einsum("mnq,mnr->qr", apart, apart)[None] / freedom.sum()
+        else:
+            spread = np.einsum("mnq,mnr->nqr", apart, apart) / freedom[:, None, None]
+    covariance = np.broadcast_to(spread + RIDGE * np.eye(x.shape[2]), (*mean.shape, x.shape[2]))
+    return Fit(mean, covariance)
 
 
 def lira_online(phi: ArrayLike, references: ArrayLike, masks: ArrayLike, pooled: bool | None = None) -> Floats:
     """LiRA: log density ratio of phi (n,) under models with and without the record (arXiv:2112.03570, algorithm 1).
 
-    `references` (M, n) are the reference models' phi. `pooled`: one variance for all records on each side (default:
-    below 64 models). With equal variances the score is linear in phi, so monotone for each record.
+    `references` (M, n) are the reference models' phi. With several queries a record (altered copies), phi (n, Q) and
+    `references` (M, n, Q), the laws are multivariate (section VI-C). `pooled`: one variance for all records on each
+    side (default: below 64 models a query). With equal variances the score is linear in phi, so for one query
+    monotone for each record.
     """
-    value, seen = np.asarray(phi, dtype=float), np.asarray(masks, dtype=bool)
-    one = len(seen) < ENOUGH_MODELS if pooled is None else pooled
-    inside, outside = normal_fit(references, seen, one), normal_fit(references, ~seen, one)
-    return _log_density(value, inside) - _log_density(value, outside)
+    value, others, seen = _queries(phi, references, masks)
+    one = _few(others) if pooled is None else pooled
+    return _log_density(value, normal_fit(others, seen, one)) - _log_density(value, normal_fit(others, ~seen, one))
 
 
 def lira_offline(phi: ArrayLike, references: ArrayLike, masks: ArrayLike, pooled: bool | None = None) -> Floats:
     """LiRA without models that saw the record: z = (phi - mean_out) / sd_out (arXiv:2112.03570, eq. 4).
 
     The published score is Phi(z), which rounds to 1 from z = 8.3 on and would tie the strongest members; z ranks
-    the records in the same way.
+    the records in the same way. Several queries, shapes as for `lira_online`, count by their mean: what members look
+    like is not known here, and weights from the covariance would live on differences between like queries.
     """
-    outside = normal_fit(
-        references, ~np.asarray(masks, bool), len(np.asarray(masks)) < ENOUGH_MODELS if pooled is None else pooled
-    )
-    return np.asarray((np.asarray(phi, dtype=float) - outside.mean) / outside.sd)
+    value, others, seen = _queries(phi, references, masks)
+    value, others = value.mean(axis=1, keepdims=True), others.mean(axis=2, keepdims=True)
+    law = normal_fit(others, ~seen, _few(others) if pooled is None else pooled)
+    return np.asarray(((value - law.mean) / np.sqrt(law.covariance[..., 0]))[:, 0])
+
+
+def _queries(phi: ArrayLike, references: ArrayLike, masks: ArrayLike) -> tuple[Floats, Floats, Bools]:
+    """The same with an axis for the queries, of which there may be one."""
+    value, others = np.asarray(phi, dtype=float), np.asarray(references, dtype=float)
+    return value.reshape(len(value), -1), others.reshape(*others.shape[:2], -1), np.asarray(masks, dtype=bool)
+
+
+def _few(references: Floats) -> bool:
+    """Whether the models are too few for a covariance of each record's own."""
+    models, _, queries = references.shape
+    return bool(models < ENOUGH_MODELS * queries)
 
 
 def _log_density(x: Floats, law: Fit) -> Floats:
-    return np.asarray(-0.5 * ((x - law.mean) / law.sd) ** 2 - np.log(law.sd), dtype=float)
+    apart = x - law.mean
+    with np.errstate(invalid="ignore"):  # NaN for a record whose law is not known
+        distance = (apart * np.linalg.solve(law.covariance, apart[..., None])[..., 0]).sum(axis=1)
+        return np.asarray(-0.5 * (distance + np.linalg.slogdet(law.covariance)[1]), dtype=float)
 
 
 # --- RMIA ------------------------------------------------------------------------------------------------------

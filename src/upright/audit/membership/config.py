@@ -9,7 +9,7 @@ from upright.run.config import Config as Base
 from upright.run.config import Names, RunConfig, SpeedConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Signal = Literal["loss", "zlib", "min-k", "min-k++", "window", "lower-case", "recall", "neighbour"]
+Signal = Literal["loss", "zlib", "min-k", "min-k++", "window", "lower-case", "recall", "neighbour", "gradient"]
 
 
 class TextConfig(Base):
@@ -20,7 +20,7 @@ class TextConfig(Base):
     tokens: Annotated[int, Field(ge=8)] = 512
     """Longest text, in tokens of the audited model; what is beyond is cut off on both sides alike."""
     signals: list[Signal] = ["loss", "zlib", "min-k", "min-k++", "window", "lower-case", "recall", "neighbour"]
-    """Signals computed; the first five share one forward pass."""
+    """Signals computed; the first five share one forward pass, gradient (not by default) takes a backward pass."""
     k: Annotated[float, Field(gt=0, le=100)] = 20.0
     """Share of the least likely tokens that min-k and min-k++ average, in percent."""
     window: PositiveInt = 16
@@ -31,6 +31,8 @@ class TextConfig(Base):
     """Share of tokens replaced in each copy."""
     prefix: PositiveInt = 5
     """Non-members set aside as the prefix of the recall signal."""
+    corpus: Path | None = None
+    """Other texts like those the model learned from, for the frequencies of tokens that the dc-pdd signal needs."""
 
 
 class BlindConfig(Base):
@@ -48,9 +50,11 @@ class Config(RunConfig):
     model: str | None = None
     """Language model under audit: Hugging Face id, folder, or lab:NAME."""
     members: Path | None = None
-    """Texts it was trained on: JSONL, CSV or Parquet."""
+    """Texts it was trained on: JSONL, CSV or Parquet, or plain text (.txt), one a line."""
     nonmembers: Path | None = None
-    """Texts of the same law that it was not trained on: JSONL, CSV or Parquet."""
+    """Texts of the same law that it was not trained on, in one of the same formats."""
+    suspects: Path | None = None
+    """Texts of the same law of which it is not known: what share of them was trained on is estimated."""
     reference: Names = []
     """Language models that saw neither; several may be given."""
     scores: Path | None = None

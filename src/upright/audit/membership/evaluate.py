@@ -1,9 +1,11 @@
 """From attack scores to numbers, tests and findings."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import NamedTuple, Self
 
 import numpy as np
+import polars as pl
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import mannwhitneyu
 
@@ -28,7 +30,8 @@ RATES = (0.01, 0.001)
 """False positive rates at which power is given."""
 SIGNIFICANT = 0.05
 AUC, BLIND = "attack AUC", "blind AUC"
-ITEM, BLIND_ITEM = "privacy.membership", "privacy.membership-blind"
+ITEM, BLIND_ITEM, GRADIENT_ITEM = "privacy.membership", "privacy.membership-blind", "privacy.membership-gradient"
+GRADIENT = "gradient"
 
 
 def power_name(rate: float) -> str:
@@ -48,6 +51,40 @@ class Sample(NamedTuple):
     """Scores (n,) of the classifier that never sees the model."""
     folds: int = 5
     """Folds in which that classifier was judged."""
+    suspects: Mapping[str, Floats] = MappingProxyType({})
+    """Scores of records of which it is not known whether they were trained on."""
+    suspect_ids: Sequence[str] = ()
+
+    @classmethod
+    def of(
+        cls,
+        ids: Sequence[str],
+        member: Bools,
+        suspect: Bools,
+        group: Sequence[str | None],
+        scores: Mapping[str, Floats],
+        blind: Floats,
+        folds: int,
+    ) -> Self:
+        """From all records (n,), of which the suspects are taken out; `blind` is of the others alone."""
+        known, others = np.flatnonzero(~suspect).tolist(), np.flatnonzero(suspect).tolist()
+        return cls(
+            [ids[i] for i in known],
+            member[known],
+            [group[i] for i in known],
+            {name: values[known] for name, values in scores.items()},
+            blind,
+            folds,
+            {name: values[suspect] for name, values in scores.items()},
+            [ids[i] for i in others],
+        )
+
+    def frame(self) -> pl.DataFrame:
+        """A row a record with its scores; `member` is empty for a suspect."""
+        known = {"id": self.ids, "member": self.member.astype(int), "group": self.group}
+        rows = pl.DataFrame({**known, **self.scores, "blind": self.blind}, schema_overrides={"group": pl.String})
+        others = pl.DataFrame({"id": list(self.suspect_ids), **self.suspects}, schema_overrides={"id": pl.String})
+        return pl.concat([rows, others], how="diagonal") if self.suspect_ids else rows
 
     def sides(self, attack: str, where: Bools | None = None) -> tuple[Floats, Floats]:
         """Finite scores of members and of non-members."""
@@ -214,18 +251,20 @@ def _gap(name: str, attack: str, rates: tuple[ArrayLike, Floats, Floats], n: int
 def findings(sample: Sample, found: Sequence[Metric], smallest: int) -> list[Finding]:
     """What the numbers allow to say: of the blind check, and of the attacks."""
     check = found[0]
+    items = [BLIND_ITEM, ITEM, *([GRADIENT_ITEM] if GRADIENT in sample.scores else [])]
     counts = f"{int(sample.member.sum()):,} members and {int((~sample.member).sum()):,} non-members"
     if min(sample.member.sum(), (~sample.member).sum()) < smallest:
         text = f"Not enough data: {counts}; at least {smallest} of each are needed."
-        return [Finding(item=item, verdict="undecided", text=text) for item in (BLIND_ITEM, ITEM)]
+        return [Finding(item=item, verdict="undecided", text=text) for item in items]
     told = (
         f"A classifier that never sees the model tells members from non-members with AUC {said(check)} (n {check.n:,})"
     )
     if is_void(check):
         text = f"{told}: the two differ in law, and no attack on the model proves anything."
-        return [Finding(item=BLIND_ITEM, verdict="void", text=text), Finding(item=ITEM, verdict="void", text=text)]
+        return [Finding(item=item, verdict="void", text=text) for item in items]
     clear = Finding(item=BLIND_ITEM, verdict="clear", text=f"{told}: no sign that the two differ in law.")
-    return [clear, _finding(sample, found, counts)]
+    done = comparisons(sample)
+    return [clear, _finding(sample, done, found, counts), *(_gradient(done, found, counts) for _ in items[2:])]
 
 
 def is_void(check: Metric) -> bool:
@@ -233,8 +272,16 @@ def is_void(check: Metric) -> bool:
     return check.ci_low is not None and check.ci_low > 0.5
 
 
-def _finding(sample: Sample, found: Sequence[Metric], counts: str) -> Finding:
-    done = comparisons(sample)
+def _gradient(done: Sequence[Comparison], found: Sequence[Metric], counts: str) -> Finding:
+    """The answer of the one attack that needs the weights, corrected for all."""
+    area = next(m for m in found if (m.name, m.split) == (AUC, GRADIENT))
+    hit = any(test.attack == GRADIENT and test.p <= SIGNIFICANT for test in done)
+    tells = "tell members from non-members" if hit else "are not shown to tell members from non-members"
+    text = f"Norms of gradients {tells}: AUC {said(area)} ({counts})."
+    return Finding(item=GRADIENT_ITEM, verdict="concern" if hit else "clear", text=text)
+
+
+def _finding(sample: Sample, done: Sequence[Comparison], found: Sequence[Metric], counts: str) -> Finding:
     areas = [m for m in found if m.name == AUC and m.split in sample.scores and m.value is not None]
     if not done or not areas:
         return Finding(item=ITEM, verdict="undecided", text=f"No attack gave scores on both sides ({counts}).")

@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
+from upright.errors import UserError
 from upright.models.causal import CausalModel, pad, prompt_ids_and_offsets
 from upright.models.generate import Prefix, batches, check_room
 
@@ -122,7 +124,12 @@ def _facts(model: CausalModel, states: Tensor, targets: Tensor, moments: bool, n
         logits = model.unembed(states[piece])
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         parts.append(_of_chunk(logits, targets[piece], moments, None if noise is None else noise[piece]))
-    return _Facts(*(torch.cat(column).cpu() for column in zip(*parts, strict=True)))
+    found = _Facts(*(torch.cat(column).cpu() for column in zip(*parts, strict=True)))
+    if found.log_p.isnan().any():
+        raise UserError(
+            f"{model.name}: gives logits that are no numbers, in {model.dtype}; must be saved in another type"
+        )
+    return found
 
 
 def _of_chunk(logits: Tensor, targets: Tensor, moments: bool, noise: Tensor | None) -> _Facts:
@@ -149,3 +156,36 @@ def _fill(found: Reading, batch: list[int], lengths: list[int], facts: _Facts) -
     places = np.concatenate([np.arange(length) for length in lengths]) if lengths else np.empty(0, int)
     for target, values in zip(found, facts, strict=True):
         target[rows, places] = values.numpy()
+
+
+# --- gradients -------------------------------------------------------------------------------------------------
+
+
+@torch.enable_grad()
+def gradient_norms(model: CausalModel, rows: Sequence[Sequence[int]]) -> Floats:
+    """Norm of the gradient of each text's mean loss (n,) for all parameters of the model, one text at a time.
+
+    The loss goes back to the last hidden states a chunk of logits at a time, then from there through the model.
+    """
+    parameters = list(model.model.parameters())
+    model.model.requires_grad_(True)
+    try:
+        return np.array([_gradient_norm(model, row, parameters) for row in rows])
+    finally:
+        model.model.requires_grad_(False)
+
+
+def _gradient_norm(model: CausalModel, row: Sequence[int], parameters: Sequence[Tensor]) -> float:
+    ids = torch.tensor([row], device=model.device)
+    states = model.hidden(ids)[0, :-1]
+    last = states.detach().requires_grad_(True)
+    size = max(1, LOGITS_AT_ONCE // model.model.config.vocab_size)
+    for some, wanted in zip(last.split(size), ids[0, 1:].split(size), strict=True):
+        logits = model.unembed(some)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        (cross_entropy(logits, wanted, reduction="sum") / len(states)).backward()
+    states.backward(last.grad)
+    squares = [p.grad.double().square().sum() for p in parameters if p.grad is not None]
+    for p in parameters:
+        p.grad = None
+    return float(torch.stack(squares).sum().sqrt())

@@ -1,6 +1,7 @@
 """Attack scores of texts under a language model and, if given, under reference models that saw none of them."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -9,26 +10,47 @@ from torch import Tensor
 
 from upright.audit.membership import attacks, signals
 from upright.audit.membership.config import TextConfig
-from upright.audit.membership.forward import Reading, read
+from upright.audit.membership.forward import Reading, cut, gradient_norms, read
+from upright.audit.texts import Drop, Text, lead_tokens
 from upright.errors import UserError
-from upright.models.causal import CausalModel, prompt_ids
+from upright.models.causal import CausalModel, peek, prompt_ids
 
 Floats = NDArray[np.float64]
 
 SHARD = 256
 """Texts whose signals are stored together; a killed run loses the work on one such part at most."""
+TOO_SHORT = "fewer than two tokens to predict"
 LEAST_PREFIX = 8  # tokens; a shorter prefix tells nothing
 
 
-def usable(model: CausalModel, texts: Sequence[str]) -> NDArray[np.bool_]:
-    """Whether a text has two predicted tokens or more (n,)."""
-    lead = int(_adds_bos(model))
-    rows = model.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"] if texts else []
-    return np.array([len(row) - 1 + lead >= 2 for row in rows], dtype=bool)
+class Fitting(NamedTuple):
+    """Texts cut to what a model is to read, without those in which it predicts too little."""
+
+    rows: list[Text]
+    drops: list[Drop]
+    shortened: int
 
 
-def _adds_bos(model: CausalModel) -> bool:
-    return bool(prompt_ids(model.tokenizer, ["a"])[0][0] == model.tokenizer.bos_token_id)
+def fitting(model: CausalModel, rows: Sequence[Text], longest: int) -> Fitting:
+    """The texts cut to `longest` tokens; those with fewer than two tokens to predict are dropped."""
+    short, shortened = cut(model, [row.text for row in rows], longest)
+    enough = [len(ids) > 2 for ids in prompt_ids(model.tokenizer, short)]
+    kept = [row._replace(text=text) for row, text, some in zip(rows, short, enough, strict=True) if some]
+    drops = [Drop(TOO_SHORT, row.row) for row, some in zip(rows, enough, strict=True) if not some]
+    return Fitting(kept, drops, shortened)
+
+
+def check_reference(name: str, texts: Sequence[str]) -> None:
+    """Raises UserError for a reference model that is not there or cannot read a text; no weight is read."""
+    tokenizer, context = peek(name)
+    sizes = [len(row) for row in prompt_ids(tokenizer, texts)]
+    if context is not None and max(sizes) > context:
+        raise UserError(
+            f"--reference {name}: reads {context} tokens, and a text has {max(sizes)}; "
+            "lower --text.tokens or leave it out"
+        )
+    if min(sizes) < 2:
+        raise UserError(f"--reference {name}: finds a single token in {texts[sizes.index(min(sizes))]!r}; leave it out")
 
 
 def recall_prefix(model: CausalModel, aside: Sequence[str], texts: Sequence[str]) -> list[int]:
@@ -41,13 +63,26 @@ def recall_prefix(model: CausalModel, aside: Sequence[str], texts: Sequence[str]
     return ids[:room] if min(room, len(ids)) >= LEAST_PREFIX else []
 
 
+def log_frequency(model: CausalModel, corpus: Sequence[str]) -> Floats:
+    """Logarithm of each token's share (V,) in a corpus, one added to every count so that none is zero."""
+    rows = prompt_ids(model.tokenizer, corpus)
+    counts = np.bincount(np.concatenate(rows), minlength=int(model.model.config.vocab_size)) + 1.0
+    return np.asarray(np.log(counts / counts.sum()))
+
+
 def text_signals(
-    model: CausalModel, texts: Sequence[str], config: TextConfig, prefix: Sequence[int], rows: int, seed: int
+    model: CausalModel,
+    texts: Sequence[str],
+    config: TextConfig,
+    prefix: Sequence[int],
+    rows: int,
+    seed: int,
+    frequency: Floats | None = None,
 ) -> dict[str, Tensor]:
     """Every signal of the texts (n,), with "total" and "tokens": sums of ln p and predicted tokens.
 
-    One forward pass gives loss, zlib, min-k, min-k++, window and the tokens of altered copies; lower-case and recall
-    take one more each, the neighbour signal one for each copy.
+    One forward pass gives loss, zlib, min-k, min-k++, window, dc-pdd and the tokens of altered copies; lower-case and
+    recall take one more each, the neighbour signal one for each copy, gradient a pass back for each text.
     """
     wanted = set(config.signals)
     ids = prompt_ids(model.tokenizer, texts)
@@ -66,10 +101,13 @@ def text_signals(
         "window": lambda: signals.window(plain.log_p, config.window),
         "lower-case": lambda: _lower_case(model, texts, plain, rows),
         "neighbour": lambda: _neighbour(model, ids, plain, config.replaced, rows, seed),
+        "gradient": lambda: -gradient_norms(model, ids),
     }
     if prefix:
         makers["recall"] = lambda: _recall(model, ids, plain, prefix, rows)
     found |= {name: make() for name, make in makers.items() if name in wanted or name == "loss"}
+    if frequency is not None:
+        found["dc-pdd"] = signals.dc_pdd(plain.log_p, ids, frequency)
     return {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in found.items()}
 
 
@@ -91,17 +129,14 @@ def _neighbour(model: CausalModel, ids: list[list[int]], plain: Reading, share: 
 
 def _recall(model: CausalModel, ids: list[list[int]], plain: Reading, prefix: Sequence[int], rows: int) -> Floats:
     """The same tokens are predicted with and without the prefix, of which a BOS stays in front."""
-    bos = _adds_bos(model)
+    bos = bool(lead_tokens(model))
     bodies = [row[1:] for row in ids] if bos else ids
     return signals.recall(plain.log_p, read(model, bodies, rows, before=prefix, skip=0 if bos else 1).log_p)
 
 
 def totals_under(model: CausalModel, texts: Sequence[str], rows: int) -> Tensor:
-    """Sum of ln p of each text (n,) under a reference model. Raises UserError where it cannot read that far."""
-    ids = prompt_ids(model.tokenizer, texts)
-    if min(map(len, ids)) < 2:
-        raise UserError(f"{model.name}: finds a single token in a text; leave this reference model out")
-    return torch.from_numpy(signals.totals(read(model, ids, rows).log_p))
+    """Sum of ln p of each text (n,) under a reference model."""
+    return torch.from_numpy(signals.totals(read(model, prompt_ids(model.tokenizer, texts), rows).log_p))
 
 
 # --- attacks with references -----------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from upright.audit.findings import Finding
-from upright.audit.membership.evaluate import AUC, BLIND, RATES, Sample, is_void, power_name
+from upright.audit.membership.evaluate import AUC, BLIND, ITEM, RATES, Sample, is_void, power_name
+from upright.audit.membership.share import SHARE
 from upright.audit.roc import roc
 from upright.run.evidence import Metric
 from upright.run.plots import Point, forest, lines
@@ -24,13 +25,16 @@ def report(config: "Config", scored: "Scored", found: Sequence[Metric], conclude
     """The page of a run: the blind check first, for without it no other number counts."""
     sample = scored.sample
     areas = [m for m in found if m.name == AUC and m.split in sample.scores and m.value is not None]
-    headline = [BLIND, AUC, power_name(RATES[0]), power_name(RATES[1])]
+    wanted = (BLIND, AUC, SHARE, *map(power_name, RATES))
+    known = {m.name for m in found if m.value is not None}
+    headline = [name for name in wanted if name in known]
     page = Report("Membership audit", _claim(found[0], concluded), headline if areas else [BLIND])
     page.section("Can they be told apart without the model?", _blind(concluded), BLIND_WORDS)
     page.table(found[:1])
     if areas:
         _attacks(page, sample, areas, found)
     _groups(page, sample, found)
+    _suspects(page, found, concluded)
     page.facts({"members": f"{int(sample.member.sum()):,}", "non-members": f"{int((~sample.member).sum()):,}"})
     page.facts(scored.facts)
     page.limits([*scored.limits, *_silent(sample), *LIMITS])
@@ -41,6 +45,10 @@ BLIND_WORDS = (
     "The check is a logistic regression on what is known of a record without the model, judged on records it was not "
     "trained on. If it does better than chance, members and non-members differ in law, by date or source perhaps, "
     "and an attack may have found that difference instead of the model's memory."
+)
+FEW = (
+    "A false positive rate of 1 % cannot be shown with fewer than 299 non-members, one of 0.1 % not with fewer than "
+    "2,995: the power there is not given."
 )
 LIMITS = (
     "An audit bounds the risk from below: that these attacks fail does not prove that none succeeds.",
@@ -53,7 +61,7 @@ LIMITS = (
 
 
 def _claim(check: Metric, concluded: Sequence[Finding]) -> str:
-    text = concluded[-1].text
+    text = next(f.text for f in concluded if f.item == ITEM)
     return f"Void: {text[0].lower()}{text[1:]}" if is_void(check) else text
 
 
@@ -83,7 +91,8 @@ def _attacks(page: Report, sample: Sample, areas: Sequence[Metric], found: Seque
         f"ROC of the {len(shown)} attacks with the highest AUC (and of the loss), on logarithmic axes.",
     )
     powers = [m for m in found if m.name in map(power_name, RATES) and m.split in sample.scores]
-    page.table([*areas, *powers], "A dash stands where the non-members are too few to show so low a rate.")
+    known = [m for m in powers if m.value is not None]
+    page.table([*areas, *known], "" if len(known) == len(powers) else FEW)
 
 
 def curve(sample: Sample, attack: str) -> list[Point]:
@@ -109,6 +118,18 @@ def _groups(page: Report, sample: Sample, found: Sequence[Metric]) -> None:
             "non-members. A gap is the largest minus the smallest; it grows with the number of groups by chance alone.",
         )
         page.table(rows, "A dash stands where a group has too few members or non-members.")
+
+
+def _suspects(page: Report, found: Sequence[Metric], concluded: Sequence[Finding]) -> None:
+    rows = [m for m in found if m.name == SHARE]
+    if rows:
+        page.section(
+            "What share of the suspects was used",
+            concluded[-1].text,
+            "An attack and its threshold are chosen on one half of the known records; the other half says how often it "
+            "is right, and from this and the suspects it flags follows the share. Suspects must be of the same law.",
+        )
+        page.table(rows)
 
 
 def _silent(sample: Sample) -> list[str]:

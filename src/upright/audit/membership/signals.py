@@ -86,6 +86,20 @@ def recall(log_p: Floats, after: Floats) -> Floats:
         return np.where(plain < 0, loss(after) / plain, np.nan)
 
 
+def dc_pdd(log_p: Floats, rows: Sequence[Sequence[int]], log_frequency: Floats, most: float = 0.01) -> Floats:
+    """DC-PDD (Zhang et al. 2024, arXiv:2409.14781, eq. 5-7): mean of min(-p(x_t) ln q(x_t), most) over a text's tokens.
+
+    q is a token's share of a corpus (V,); every token counts once, where it first stands. Likely tokens that are rare
+    in the corpus speak for a member; what is common says nothing.
+    """
+    found = []
+    for row, chance in zip(rows, log_p, strict=True):
+        ids = np.asarray(row)[-int((~np.isnan(chance)).sum()) :]
+        tokens, first = np.unique(ids, return_index=True)
+        found.append(np.minimum(-np.exp(chance[first]) * log_frequency[tokens], most).mean())
+    return np.array(found)
+
+
 def window(log_p: Floats, size: int) -> Floats:
     """The highest mean ln p of `size` tokens in a row; of the whole text where it is shorter."""
     count = _some(log_p)

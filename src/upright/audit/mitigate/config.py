@@ -1,5 +1,6 @@
 """What `upright audit mitigate` can be told."""
 
+from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveInt
@@ -81,6 +82,8 @@ class Config(Task):
     """What the frontier trades for fairness."""
     gap: Literal["odds", "parity"] = "odds"
     """The gap that the verdict is about: equalised odds or demographic parity."""
+    actions: Path | None = None
+    """Table of changes open to whoever is refused: feature, change (+2, -2 or a new value) and cost."""
     limit: Share = 0.1
     """Largest gap that counts as fair."""
     draws: Annotated[int, Field(ge=200)] = 4000

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.stats import beta, norm
 
 from upright.audit.intervals import resampled
 
@@ -70,10 +70,23 @@ def rates(tables: Ints, cells: Cells) -> Rates:
 
 
 def drawn(cells: Cells, draws: int, rng: np.random.Generator) -> Rates:
-    """Rates of `draws` resamples of the rows."""
+    """Rates of `draws` resamples of the rows.
+
+    A rate of 0 or 1 stays what it is in every resample, however few its rows are. There the rate is drawn from
+    Jeffreys' posterior, Beta(hits + ½, misses + ½), the same draw for all methods that have it.
+    """
     size = max(1, DRAWS_AT_ONCE // len(cells.size))
     parts = [rates(resampled(cells.size, min(size, draws - start), rng), cells) for start in range(0, draws, size)]
-    return Rates(np.concatenate([part.favourable for part in parts]), np.concatenate([part.rows for part in parts]))
+    favourable, rows = (np.concatenate(part) for part in zip(*parts, strict=True))
+    own = rates(cells.size[None], cells)
+    level = rng.random(rows.shape)
+    for g, y in np.ndindex(*rows.shape[1:]):
+        n = own.rows[0, g, y]
+        for end in (0.0, 1.0):
+            fixed = own.favourable[0, g, y] == end
+            if fixed.any():
+                favourable[:, g, y, fixed] = beta.ppf(level[:, g, y], end * n + 0.5, (1 - end) * n + 0.5)[:, None]
+    return Rates(favourable, rows)
 
 
 # --- measures: (B, M) or, for signed differences, (B, K, M) ---
@@ -116,7 +129,7 @@ def _pairs(rate: Floats) -> Floats:
 def estimate(value: Floats, draws: Floats, alpha: float = 0.05) -> Estimate:
     """Percentile interval of `draws` (B, M) around `value` (M,)."""
     low, high = np.nanquantile(draws, [alpha / 2, 1 - alpha / 2], axis=0)
-    return Estimate(value, low, high)
+    return Estimate(value, np.minimum(low, value), np.maximum(high, value))
 
 
 def largest_gap(value: Floats, draws: Floats, alpha: float = 0.05) -> Estimate:
@@ -133,8 +146,9 @@ def largest_gap(value: Floats, draws: Floats, alpha: float = 0.05) -> Estimate:
     else:
         half = norm.ppf(1 - tail) * np.nanstd(draws, axis=0)
         low, high = np.maximum(value - half, -1.0), np.minimum(value + half, 1.0)
+    seen = np.abs(value).max(0)
     ends = np.maximum(np.maximum(low, -high), 0.0).max(0), np.maximum(np.abs(low), np.abs(high)).max(0)
-    return Estimate(np.abs(value).max(0), *ends)
+    return Estimate(seen, np.minimum(ends[0], seen), np.maximum(ends[1], seen))
 
 
 # --- the frontier ---

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from upright.audit.findings import Finding
+from upright.audit.findings import Finding, Verdict
 from upright.audit.mitigate.config import METHODS, NONE, Config
 from upright.audit.mitigate.points import Estimate
+from upright.audit.mitigate.recourse import CHOICE, COST, WAY
 from upright.run.evidence import Better, Metric, display, interval, proportion
 from upright.run.plots import Point, forest, scatter
 from upright.run.report import Report
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from upright.audit.mitigate.runner import Sheet
     from upright.audit.people import People
 
-ITEM = "mitigation.frontier"
+ITEM, RECOURSE = "mitigation.frontier", "fairness.recourse"
 TITLES = {
     "accuracy": "accuracy",
     "balanced accuracy": "balanced accuracy",
@@ -72,7 +73,7 @@ def finding(config: Config, sheet: "Sheet") -> Finding:
     """Whether some method brings the gap under the limit, with intervals that hold for all methods at once."""
     high, low = sheet.strict.high, sheet.strict.low
     best = int(high.argmin())
-    name = sheet.names[best]
+    name = "the plain model" if sheet.names[best] == NONE else sheet.names[best]
     if high[best] <= config.limit:
         verdict, claim = "clear", f"{name} keeps it"
     elif low.min() > config.limit:
@@ -84,9 +85,29 @@ def finding(config: Config, sheet: "Sheet") -> Finding:
         f"{TITLES[config.gap]} within {config.limit:.0%}: {claim}; the best, {name}, has {at:.1%} "
         f"({low[best]:.1%} to {high[best]:.1%}, simultaneous over {len(sheet.names)} methods; "
         f"{_of(sheet, TITLES[config.gap], NONE).n:,} held-out rows); not dominated in {config.utility}: "
-        f"{', '.join(sheet.frontier[config.gap])}."
+        f"{', '.join('the plain model' if one == NONE else one for one in sheet.frontier[config.gap])}."
     )
     return Finding.model_validate({"item": ITEM, "verdict": verdict, "text": text})
+
+
+def recourse_finding(config: Config, sheet: "Sheet") -> list[Finding]:
+    """Whether the plain model leaves groups alike in how many of their refused have a way out; none without actions."""
+    found = [m for m in sheet.metrics if (m.name, m.split) == (f"{WAY}, difference", NONE)]
+    return [_recourse_verdict(config, metric) for metric in found]
+
+
+def _recourse_verdict(config: Config, gap: Metric) -> Finding:
+    if gap.value is None or gap.ci_low is None or gap.ci_high is None:
+        few = f"Too few refused: needs two groups of {config.min_group}."
+        return Finding(item=RECOURSE, verdict="undecided", text=few)
+    verdict: Verdict = (
+        "clear" if gap.ci_high <= config.limit else "concern" if gap.ci_low > config.limit else "undecided"
+    )
+    text = (
+        f"Under the plain model the share of the refused with a way out differs between groups by {_shown(gap)}, exact "
+        f"and simultaneous; {gap.n:,} refused; limit {config.limit:.0%}."
+    )
+    return Finding(item=RECOURSE, verdict=verdict, text=text)
 
 
 def report(config: Config, table: "People", sheet: "Sheet", findings: Sequence[Finding]) -> Report:
@@ -108,10 +129,22 @@ def report(config: Config, table: "People", sheet: "Sheet", findings: Sequence[F
     )
     page.plot(forest(_attacks(sheet), alt="AUC of a membership attack, by method."), "With 95 % intervals over folds.")
     page.table(_attacks(sheet))
+    _recourse(page, sheet)
     page.section("Against the plain model", "Differences on the same rows, resampled together.")
     page.table([metric for metric in sheet.metrics if metric.name.startswith("change of ")])
     page.facts({"rows": f"{len(table.label):,}", "groups": ", ".join(table.names), "model": config.model})
     return page.limits(_limits(config))
+
+
+def _recourse(page: Report, sheet: "Sheet") -> None:
+    own = [metric for metric in sheet.metrics if metric.name.startswith((WAY, CHOICE, COST))]
+    if own:
+        page.section(
+            "What the refused can do",
+            "Each action of --actions was tried on everyone refused, in the first cut into folds. n is the refused, of "
+            "costs those who have a way out.",
+        )
+        page.table(own)
 
 
 def _attacks(sheet: "Sheet") -> list[Metric]:

@@ -13,19 +13,22 @@ from scipy.stats import t as student
 from upright.audit.findings import Result as AuditResult
 from upright.audit.findings import write_findings
 from upright.audit.folds import fold_numbers
-from upright.audit.mitigate import points, present
+from upright.audit.mitigate import points, present, recourse
 from upright.audit.mitigate.config import NONE, Config
 from upright.audit.mitigate.encoder import Encoder
 from upright.audit.mitigate.methods import Decisions, Learner, Rows, needed
+from upright.audit.mitigate.recourse import Action, flips, read_actions
 from upright.audit.people import People, check_people, read_people
 from upright.audit.roc import auc
 from upright.run.evidence import Metric
 from upright.run.files import atomic
 from upright.run.folder import RunFolder, open_run
 from upright.run.progress import progress
+from upright.run.tables import table_file
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 MIN_EVENTS = 5  # of each outcome, in every group
 
@@ -52,6 +55,8 @@ class HeldOut:
     """(R, n)."""
     fold: Ints
     """(R, n)."""
+    turned: Bools | None
+    """Whose refusal each action turns, in the first repeat (n, A)."""
     attack: Floats
     """How well rows learned from are told from held-out ones, AUC of each fold (R · folds,)."""
 
@@ -66,15 +71,17 @@ def run(config: Config) -> Result:
     check_people(config)
     with open_run(config, verb="audit mitigate") as folder:
         table = read_people(config, folder, MIN_EVENTS)
+        actions = _actions(config, folder, table)
         names = [NONE, *config.methods]
         with progress("methods", len(names) * config.seeds * config.folds) as bar:
             found = {}
             for name in names:
-                found[name] = _held_out(config, folder, table, name)
+                found[name] = _held_out(config, folder, table, actions, name)
                 bar.advance(config.seeds * config.folds)
         paths = {name: _write(folder.path, name, table, held) for name, held in found.items()}
         sheet = _measure(config, folder, table, found)
-        findings = [present.finding(config, sheet)]
+        sheet.metrics.extend(_recourse(config, table, actions, found))
+        findings = [present.finding(config, sheet), *present.recourse_finding(config, sheet)]
         write_findings(folder.path, findings)
         folder.finish(sheet.metrics, present.report(config, table, sheet, findings))
     return Result(
@@ -102,20 +109,30 @@ class Sheet:
     """By gap and method, the share of resamples in which it is on the frontier."""
 
 
-def _held_out(config: Config, folder: RunFolder, table: People, name: str) -> HeldOut:
+def _actions(config: Config, folder: RunFolder, table: People) -> list[Action]:
+    if config.actions is None:
+        return []
+    folder.input(table_file(config.actions))
+    return read_actions(config.actions, table.features)
+
+
+def _held_out(config: Config, folder: RunFolder, table: People, actions: list[Action], name: str) -> HeldOut:
     folds = [_folds(config, folder, table, repeat) for repeat in range(config.seeds)]
     found = [
-        [_part(config, folder, table, name, (repeat, part, numbers)) for part in range(config.folds)]
+        [_part(config, folder, table, actions, name, (repeat, part, numbers)) for part in range(config.folds)]
         for repeat, numbers in enumerate(folds)
     ]
     rows = len(table.label)
     said, score = np.empty((config.seeds, rows), dtype=np.int64), np.empty((config.seeds, rows))
+    turned = np.empty((rows, len(actions)), dtype=bool) if actions else None
     for repeat, numbers in enumerate(folds):
         for part, values in enumerate(found[repeat]):
             said[repeat, numbers == part] = values["said"].numpy()
             score[repeat, numbers == part] = values["score"].numpy()
+            if turned is not None and repeat == 0:
+                turned[numbers == part] = values["turned"].numpy()
     attack = [float(values["attack"]) for parts in found for values in parts]
-    return HeldOut(said, None if np.isnan(score).any() else score, np.stack(folds), np.array(attack))
+    return HeldOut(said, None if np.isnan(score).any() else score, np.stack(folds), turned, np.array(attack))
 
 
 def _folds(config: Config, folder: RunFolder, table: People, repeat: int) -> Ints:
@@ -125,7 +142,7 @@ def _folds(config: Config, folder: RunFolder, table: People, repeat: int) -> Int
 
 
 def _part(
-    config: Config, folder: RunFolder, table: People, name: str, place: tuple[int, int, Ints]
+    config: Config, folder: RunFolder, table: People, actions: list[Action], name: str, place: tuple[int, int, Ints]
 ) -> dict[str, torch.Tensor]:
     """What a method says of one fold after learning from the others; scores are NaN where it gives none."""
     repeat, part, numbers = place
@@ -137,10 +154,19 @@ def _part(
         rows = Rows(encode(table.features.filter(~test)), table.group[~test], table.label[~test], encode.numbers)
         learner = Learner(config.model, config.method, np.random.default_rng(folder.seed_for(step)))
         rule = learner(name, rows)
-        found = rule(encode(table.features.filter(test)), table.group[test])
+        held_out = table.features.filter(test)
+        found = rule(encode(held_out), table.group[test])
         given = np.full(len(found.said), np.nan) if found.score is None else found.score
         attack = _attack(rule(rows.x, rows.group), rows.label, found, table.label[test])
-        return {"said": torch.from_numpy(found.said), "score": torch.from_numpy(given), "attack": torch.tensor(attack)}
+        turned = np.zeros((len(found.said), 0), dtype=bool)
+        if actions:
+            turned = flips(lambda frame: rule(encode(frame), table.group[test]).said, held_out, actions)[1]
+        return {
+            "said": torch.from_numpy(found.said),
+            "score": torch.from_numpy(given),
+            "turned": torch.from_numpy(turned),
+            "attack": torch.tensor(attack),
+        }
 
     return folder.step(step, compute)
 
@@ -192,16 +218,29 @@ def _measure(config: Config, folder: RunFolder, table: People, found: dict[str, 
     frontier, stability = {}, {}
     for gap in gaps:
         ahead = points.frontier(values[config.utility], estimates[gap].value)
-        share = points.frontier(drawn[config.utility], np.abs(drawn[gap]).max(1)).mean(0)
+        share = points.frontier(drawn[config.utility], np.nanmax(np.abs(drawn[gap]), axis=1)).mean(0)
         frontier[gap] = [name for name, yes in zip(names, ahead, strict=True) if yes]
         stability[gap] = dict(zip(names, share.tolist(), strict=True))
     changes = {name: points.estimate(_over(values[name]), _over(drawn[name])) for name in utilities}
     size = {name: np.abs(values[name]).max(0) for name in gaps}
-    changes |= {name: points.estimate(_over(size[name]), _over(np.abs(drawn[name]).max(1))) for name in gaps}
+    changes |= {
+        name: points.estimate(_over(size[name]), _over(np.nanmax(np.abs(drawn[name]), axis=1))) for name in gaps
+    }
     strict = points.largest_gap(values[config.gap], drawn[config.gap], 0.05 / len(names))
     metrics = present.metrics(names, estimates, changes, len(table.label), config.draws, stability)
     metrics += [*_aucs(table, found), *_attacks(found)]
     return Sheet(names, metrics, estimates, strict, frontier, stability)
+
+
+def _recourse(config: Config, table: People, actions: list[Action], found: dict[str, HeldOut]) -> list[Metric]:
+    """What the refused of each group can do under each method, in the first repeat."""
+    cost = np.array([action.cost for action in actions])
+    metrics: list[Metric] = []
+    for name, held in found.items():
+        if held.turned is not None:
+            own = recourse.recourse(held.said[0] == 0, held.turned, cost, table.group, len(table.names))
+            metrics += recourse.metrics(name, table.names, own, config.min_group)
+    return metrics
 
 
 def _attacks(found: dict[str, HeldOut]) -> list[Metric]:

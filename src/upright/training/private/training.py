@@ -174,7 +174,10 @@ class PrivateTraining:
     # --- resume ---
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a later process needs to go on: model, optimiser, chance, and what was spent."""
+        """All that a later process needs to go on: model, optimiser, chance, and what was spent.
+
+        Dropout draws from torch's own generator, which is not kept: such a model goes on, but not bit for bit.
+        """
         return {
             "plan": self.plan.as_dict(),
             "model": {name: value.detach().clone() for name, value in self._model.state_dict().items()},
@@ -223,25 +226,31 @@ class PrivateTraining:
         """Refuse, before anything is learnt, a model whose records mix or whose gradients are not all seen.
 
         A part of the gradient that escapes the norm, such as a weight used outside its layer, would void the guarantee
-        without a trace. Dropout draws anew in every pass, so such a model is checked without it.
+        without a trace; so would norms of other things than records, as of a model that has them in its second
+        dimension. Dropout draws anew in every pass, so such a model is checked without it. A batch of one record
+        shows nothing of all this, so the next one is checked again.
         """
         few, training = tuple(field[:8] for field in batch), self._model.training
         self._model.eval()
         try:
-            found = self._gradients.clipped(few, math.inf).sums
+            found = self._gradients.clipped(few, math.inf)
             losses = self._loss(self._model, few)
+            if losses.shape != (len(few[0]),):
+                raise ValueError(f"the loss gave {tuple(losses.shape)}; must be one number for each of the records")
             wanted = torch.autograd.grad(losses.sum(), self._parameters, allow_unused=True)
-            alone = self._loss(self._model, tuple(field[:1] for field in few))
+            each = [tuple(field[i : i + 1] for field in few) for i in range(len(few[0]))]
+            alone = torch.cat([self._loss(self._model, one) for one in each])
+            norms = torch.cat([self._gradients.clipped(one, math.inf).norms for one in each])
         finally:
             self._model.train(training)
-        if losses.shape != (len(few[0]),):
-            raise ValueError(f"the loss gave {tuple(losses.shape)}; must be one number for each of the records")
-        if not _near(alone[0], losses[0]):
+        if not _near(alone, losses):
             raise UserError("a record's loss changes with the others of its batch; must depend on that record alone")
-        for name, ours, theirs in zip(trainable(self._model), found, wanted, strict=True):
+        for name, ours, theirs in zip(trainable(self._model), found.sums, wanted, strict=True):
             if not _near(ours, torch.zeros_like(ours) if theirs is None else theirs):
                 raise UserError(f"{name}: its gradient is not that of its layers alone; must be used by them only")
-        self._checked = True
+        if not _near(found.norms, norms):
+            raise UserError("a record's gradient changes with the others of its batch; layers must get records first")
+        self._checked = len(few[0]) > 1
 
 
 def _near(found: Tensor, wanted: Tensor) -> bool:
