@@ -17,12 +17,13 @@ from upright.errors import UserError, unknown
 PARTS = {
     "edit": {
         "tables": "four solvers x 10, 100, 1000 edits of the lab, with and without context",
-        "mquake": "multi-hop questions over 300 cases of MQuAKE, all edits at once",
+        "mquake": "multi-hop questions over 299 cases of MQuAKE, ten at a time",
         "counterfact": "1,000 edits of CounterFact",
         "speed": "batched against single target vectors",
     },
     "audit": {
         "fairness": "group measures beside fairlearn's: agreement, time, memory, coverage",
+        "verdicts": "false alarms of the fairness audit on fair tables",
         "membership": "attacks on an over-trained model and on one trained without the members",
         "epsilon": "bounds on mechanisms with known epsilon",
         "mitigate": "the accuracy-fairness frontier on adult and german",

@@ -14,7 +14,7 @@ from upright.run.flags import flags_of
 
 ANSWERED_BY_COMMANDS = {
     *(f"fairness.{n}" for n in ("group", "intersectional", "calibration", "individual", "inequality", "ranking")),
-    *(f"fairness.{n}" for n in ("regression", "subgroups")),
+    *(f"fairness.{n}" for n in ("regression", "subgroups", "counterfactual", "proxy", "recourse", "data")),
     *(f"privacy.{n}" for n in ("membership", "membership-blind", "exposure", "extraction", "attribute-inference")),
     *(f"privacy.{n}" for n in ("personal-data", "epsilon", "membership-gradient", "membership-dataset")),
     *(f"both.{n}" for n in ("interplay-utility", "interplay-clipping", "interplay-attack", "interplay-leakage")),
