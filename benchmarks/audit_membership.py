@@ -17,7 +17,7 @@ from benchmarks.harness import Absent, Bench, Cell, Section, cell, relabelled, t
 from upright.audit import membership
 from upright.audit.membership import attacks
 from upright.audit.membership.blind import table_features
-from upright.audit.membership.config import TextConfig
+from upright.audit.membership.config import Signal, TextConfig
 from upright.audit.membership.evaluate import AUC, BLIND, power_name
 from upright.audit.membership.quantile import cross_fitted
 from upright.audit.membership.shadow import half_masks, train_networks
@@ -32,6 +32,9 @@ Bools = NDArray[np.bool_]
 RATES = (0.01, 0.001)
 COLUMNS = ["AUC", *(f"TPR at {100 * rate:g} % FPR" for rate in RATES)]
 TEXT_COLUMNS = ["AUC", power_name(RATES[0])]
+CORPUS = 1000
+"""Other stories, for the frequencies of tokens."""
+SIGNALS: list[Signal] = [*TextConfig().signals, "gradient"]
 
 
 def run(bench: Bench) -> Section:
@@ -131,7 +134,8 @@ def _unseen(section: Section, name: str, scores: Mapping[str, Floats], unseen: B
 def _texts(section: Section, bench: Bench, count: int, epochs: int) -> None:
     """The lab's model before and after it learnt `count` stories, with itself as the reference."""
     folder = bench.out / "membership"
-    told = list(islice(stories(11), 2 * count))
+    told = list(islice(stories(11), 2 * count + CORPUS))
+    told, corpus = told[: 2 * count], _write(folder / "corpus.jsonl", told[2 * count :])
     files = [_write(folder / f"{name}.jsonl", told[i::2]) for i, name in enumerate(("members", "others"))]
     model = load(bench.model, "auto")
     _learn(model, told[::2], epochs)
@@ -145,7 +149,7 @@ def _texts(section: Section, bench: Bench, count: int, epochs: int) -> None:
             members=files[0],
             nonmembers=files[1],
             reference=reference,
-            text=TextConfig(neighbours=4),
+            text=TextConfig(neighbours=4, signals=SIGNALS, corpus=corpus),
             out=folder / name.replace(" ", "-"),
             overwrite=True,
         )
