@@ -17,7 +17,7 @@ from upright.errors import UserError, unknown
 PARTS = {
     "edit": {
         "tables": "four solvers x 10, 100, 1000 edits of the lab, with and without context",
-        "mquake": "multi-hop questions over 299 cases of MQuAKE, ten at a time",
+        "mquake": "multi-hop questions of MQuAKE, ten cases at a time",
         "counterfact": "1,000 edits of CounterFact",
         "speed": "batched against single target vectors",
     },

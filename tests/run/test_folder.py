@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from upright.errors import UserError
+from upright.models.causal import load
 from upright.run import files, manifest
 from upright.run.evidence import mean, proportion, scalar
-from upright.run.folder import open_run
+from upright.run.folder import RunFolder, open_run
 from upright.run.lock import FolderLock
 from upright.run.report import Report
 
@@ -112,22 +113,37 @@ def test_foreign_files_are_never_touched(probe: Any, config: Any, overwrite: boo
     assert (config.out / "thesis.tex").read_text() == "years of work"
 
 
+def stopped(config: Any, work: Callable[[RunFolder], object], error: BaseException) -> None:
+    """A run that does some work and ends with an error."""
+    with open_run(config, verb="probe") as folder:
+        work(folder)
+        raise error
+
+
+def test_a_run_goes_on_only_with_the_model_it_began_with(config: Any) -> None:
+    atlas = load("lab:atlas", "cpu")
+    with pytest.raises(KeyboardInterrupt):
+        stopped(config, lambda folder: folder.model(atlas), KeyboardInterrupt())
+    assert manifest.load(config.out).models == {"lab:atlas": atlas.digest()}
+    with torch.no_grad():
+        next(atlas.model.parameters()).add_(1)
+    with pytest.raises(UserError, match="lab:atlas: has changed"):
+        stopped(config, lambda folder: folder.model(atlas), KeyboardInterrupt())
+
+
 def test_a_mistake_found_before_any_work_leaves_no_folder(config: Any) -> None:
-    with pytest.raises(UserError, match="no such column"), open_run(config, verb="probe") as folder:
-        folder.input(Path(__file__))
-        raise UserError("no such column")
+    with pytest.raises(UserError, match="no such column"):
+        stopped(config, lambda folder: folder.input(Path(__file__)), UserError("no such column"))
     assert not config.out.exists()
 
 
 def test_a_mistake_found_after_a_step_or_a_dropped_row_leaves_what_was_done(config: Any, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="late"), open_run(config, verb="probe") as folder:
-        folder.step("a", lambda: 1)
-        raise UserError("late")
+    with pytest.raises(UserError, match="late"):
+        stopped(config, lambda folder: folder.step("a", lambda: 1), UserError("late"))
     assert manifest.load(config.out).status == "failed"
     other = config.model_copy(update={"out": tmp_path / "rows"})
-    with pytest.raises(UserError, match="all rows"), open_run(other, verb="probe") as folder:
-        folder.fail("reading", "no label", {"id": 1})
-        raise UserError("all rows")
+    with pytest.raises(UserError, match="all rows"):
+        stopped(other, lambda folder: folder.fail("reading", "no label", {"id": 1}), UserError("all rows"))
     assert files.read_jsonl(other.out / "failures.jsonl")[0]["reason"] == "no label"
 
 

@@ -81,7 +81,7 @@ def _run(config: Config, folder: RunFolder, world: World, model: CausalModel) ->
         if path is not None:
             folder.input(path)
     write_changes(folder.path / CHANGES, world.changes)
-    folder.record(device=str(model.device), model_digest=model.digest())
+    folder.model(model)
     recipe = recipe_for(model)
     probes = _probes(config, folder, world)
     texts, subjects = _plain(config, folder, world)

@@ -38,6 +38,7 @@ from upright.run.steps import MISSING, StepStore
 if TYPE_CHECKING:
     from torch import Generator
 
+    from upright.models.causal import CausalModel
     from upright.run.report import Report
 
 T = TypeVar("T")
@@ -283,6 +284,13 @@ class RunFolder:
             raise UserError(f"{path}: has changed since this run was started; begin anew with another --out")
         self.manifest.inputs[str(path)] = found
         return path
+
+    def model(self, model: "CausalModel") -> None:
+        """Record a model the run works with. Raises UserError when its weights changed since the run began."""
+        found = model.digest()
+        if self.manifest.models.setdefault(model.name, found) != found:
+            raise UserError(f"{model.name}: has changed since this run was started; begin anew with another --out")
+        self.record(device=str(model.device))
 
     def event(self, kind: str, **fields: Any) -> None:
         """Append a line to events.jsonl."""

@@ -51,6 +51,8 @@ class Manifest(BaseModel):
     platform: str
     device: str | None = None
     inputs: dict[str, Input] = {}
+    models: dict[str, str] = {}
+    """Digest of the weights of each model the run loaded."""
     started: str
     ended: str | None = None
     wall_seconds: float = 0.0

@@ -27,7 +27,7 @@ def run(config: Config) -> Result:
         for path in (config.canaries, config.members, config.nonmembers):
             if path is not None:
                 folder.input(path)
-        folder.record(device=str(model.device), model_digest=model.digest())
+        folder.model(model)
         for drop in sides.drops:
             folder.fail("reading", drop.reason, drop.row)
         parts = list(_parts(config, folder, model, record, sides.texts))

@@ -220,7 +220,7 @@ def _audited(
     config: Config, folder: RunFolder, model: CausalModel, rows: Rows, corpus: Sequence[str]
 ) -> dict[str, Floats]:
     """Everything that is asked of the audited model: its signals (n,)."""
-    folder.record(device=str(model.device), model_digest=model.digest())
+    folder.model(model)
     prefix = language.recall_prefix(model, rows.aside, rows.texts)
     frequency = language.log_frequency(model, corpus) if corpus else None
     parts: list[dict[str, Tensor]] = []
@@ -244,7 +244,9 @@ def _reference(config: Config, folder: RunFolder, number: int, short: Sequence[s
 
     @cache
     def model() -> CausalModel:
-        return load(config.reference[number], config.speed.device)
+        loaded = load(config.reference[number], config.speed.device)
+        folder.model(loaded)
+        return loaded
 
     parts = []
     for shard, where in _shards(len(short)):
