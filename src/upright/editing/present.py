@@ -1,18 +1,17 @@
-"""What a person and a later program get to see of an edit: header, ledger, headline, report."""
+"""What a person and a later program get to see of an edit: header, headline, report."""
 
 import random
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from upright.editing.measure import examples
-from upright.editing.requests import Request
+from upright.editing.outcome import Outcome, World
 from upright.run.evidence import Metric
 from upright.run.plots import bars_before_after, forest
 from upright.run.report import Report
 
 if TYPE_CHECKING:
     from upright.editing.config import Config
-    from upright.editing.runner import Outcome, World
 
 HEADLINE = ("efficacy (exact)", "multi-hop (exact)", "specificity (exact)", "untouched (exact)")
 
@@ -27,22 +26,7 @@ def _whole(metric: Metric) -> bool:
     return metric.name not in ("multi-hop (exact)", "writing time") or metric.split == "all"
 
 
-def ledger_row(request: Request, round_name: str) -> dict[str, Any]:
-    """One written sentence, for the patch."""
-    return {
-        "prompt": request.prompt.text,
-        "target": request.target,
-        "old": request.old,
-        "subject": request.subject,
-        "path": list(request.path),
-        "origin": request.origin,
-        "source": request.source,
-        "round": round_name,
-        "solves": 0,
-    }
-
-
-def header(config: "Config", world: "World", outcome: "Outcome") -> dict[str, Any]:
+def header(config: "Config", world: World, outcome: Outcome) -> dict[str, Any]:
     """What the patch says of how it was made."""
     return {
         "seed": config.seed,
@@ -58,7 +42,7 @@ def header(config: "Config", world: "World", outcome: "Outcome") -> dict[str, An
     }
 
 
-def report(config: "Config", world: "World", outcome: "Outcome", found: Sequence[Metric], rng: random.Random) -> Report:
+def report(config: "Config", world: World, outcome: Outcome, found: Sequence[Metric], rng: random.Random) -> Report:
     """The page of a run."""
     value: dict[tuple[str, str], Metric] = {
         (m.name, m.stage): m for m in found if _whole(m) and m.value is not None and "after " not in m.split
@@ -86,7 +70,7 @@ def report(config: "Config", world: "World", outcome: "Outcome", found: Sequence
     return page
 
 
-def _claim(world: "World", value: dict[tuple[str, str], Metric]) -> str:
+def _claim(world: World, value: dict[tuple[str, str], Metric]) -> str:
     facts = f"{len(world.requests):,} fact{'s' if len(world.requests) != 1 else ''} changed"
     after = value.get(("efficacy (exact)", "after"))
     hops = value.get(("multi-hop (exact)", "after"))
@@ -101,7 +85,7 @@ def _claim(world: "World", value: dict[tuple[str, str], Metric]) -> str:
     return ", ".join(parts) + "."
 
 
-def _what(config: "Config", world: "World", outcome: "Outcome") -> list[str]:
+def _what(config: "Config", world: World, outcome: Outcome) -> list[str]:
     first = world.requests[0]
     layers = ", ".join(str(layer) for layer in sorted(outcome.edit.updates))
     lines = [
@@ -127,7 +111,7 @@ def _rounds(page: Report, found: Sequence[Metric]) -> None:
         )
 
 
-def _budget(world: "World", outcome: "Outcome") -> dict[str, object]:
+def _budget(world: World, outcome: Outcome) -> dict[str, object]:
     parameters = sum(update.shape[0] * update.shape[1] for update in outcome.edit.updates.values())
     return {
         "key statistics": outcome.stats_source,
@@ -137,7 +121,7 @@ def _budget(world: "World", outcome: "Outcome") -> dict[str, object]:
     }
 
 
-def _limits(world: "World", outcome: "Outcome") -> list[str]:
+def _limits(world: World, outcome: Outcome) -> list[str]:
     limits = [f"Left out of the context: {count:,} × {why}." for why, count in world.contexts.dropped.most_common()]
     limits += world.warnings[:10]
     if world.relations.is_generic:

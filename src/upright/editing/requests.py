@@ -7,7 +7,7 @@ because tokens may merge with their neighbours.
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -40,6 +40,20 @@ class Request:
     def key_text(self) -> str:
         """All that the fact position can see: requests that share it share one key."""
         return self.prompt.text[: self.prompt.subject_span[1]]
+
+    def row(self, round_name: str) -> dict[str, Any]:
+        """The sentence in a patch's ledger."""
+        return {
+            "prompt": self.prompt.text,
+            "target": self.target,
+            "old": self.old,
+            "subject": self.subject,
+            "path": list(self.path),
+            "origin": self.origin,
+            "source": self.source,
+            "round": round_name,
+            "solves": 0,
+        }
 
 
 def other_wordings(relations: Relations, request: Request, count: int) -> list[Prompt]:

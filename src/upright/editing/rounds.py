@@ -8,7 +8,6 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from upright.editing import present
 from upright.editing.config import Config, ContextConfig
 from upright.editing.requests import Request
 from upright.editing.solvers import Session
@@ -60,7 +59,7 @@ class Writer:
             self.session.forget()
         first = len(self.written)
         self.written += requests
-        ledger += [present.ledger_row(request, name) for request in requests]
+        ledger += [request.row(name) for request in requests]
         self.seconds[name] = 0.0
         left = stuck = 0
         for attempt in range(1 + self.session.retries):

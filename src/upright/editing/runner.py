@@ -9,9 +9,10 @@ from typing import TypeVar
 
 from upright.editing import present, stack
 from upright.editing.config import Apply, Config, TargetConfig, Undo
-from upright.editing.context import Contexts, Expansion
+from upright.editing.context import Expansion
 from upright.editing.edit import Edit
 from upright.editing.measure import Sheet, known_before, metrics, observe
+from upright.editing.outcome import Outcome, World
 from upright.editing.probes import Probe, ProbeMaker, edit_prompt
 from upright.editing.recipe import Recipe, recipe_for
 from upright.editing.requests import Request, other_wordings, tokenised
@@ -50,19 +51,6 @@ class Result(RunResult):
         return present.headline(self.metrics)
 
 
-@dataclass(frozen=True)
-class World:
-    """What the run knows before it touches a weight."""
-
-    graph: KnowledgeGraph
-    overlay: Overlay
-    relations: Relations
-    changes: list[FactChange]
-    requests: list[Request]
-    contexts: Contexts
-    warnings: list[str]
-
-
 def run(config: Config) -> Result:
     """Change facts in a model and measure what came of it.
 
@@ -99,19 +87,6 @@ def _run(config: Config, folder: RunFolder, world: World, model: CausalModel) ->
         sheets[name] = watch(name)
     outcome = Outcome(session.edit, model, probes, sheets, writer.seconds, recipe, source)
     return _finish(config, folder, world, outcome)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Everything a run found, for the metrics and the report."""
-
-    edit: Edit
-    model: CausalModel
-    probes: list[Probe]
-    sheets: dict[str, Sheet]
-    clock: dict[str, float]
-    recipe: Recipe
-    stats_source: str
 
 
 def _world(config: Config) -> World:

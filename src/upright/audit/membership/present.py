@@ -1,7 +1,7 @@
 """What a person gets to see of a membership audit."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,13 +15,21 @@ from upright.run.report import Report
 
 if TYPE_CHECKING:
     from upright.audit.membership.config import Config
-    from upright.audit.membership.runner import Scored
 
 CURVES = 5  # besides the diagonal
 POINTS = 150
 
 
-def report(config: "Config", scored: "Scored", found: Sequence[Metric], concluded: Sequence[Finding]) -> Report:
+class Scored(NamedTuple):
+    """All attacks' scores, what the blind classifier said, and what a reader must know."""
+
+    sample: Sample
+    facts: dict[str, object]
+    limits: list[str]
+    counts: list[Metric]
+
+
+def report(config: "Config", scored: Scored, found: Sequence[Metric], concluded: Sequence[Finding]) -> Report:
     """The page of a run: the blind check first, for without it no other number counts."""
     sample = scored.sample
     areas = [m for m in found if m.name == AUC and m.split in sample.scores and m.value is not None]

@@ -15,6 +15,7 @@ from upright.audit import findings as shared
 from upright.audit.membership import attacks, blind, language, present, quantile, share, tables
 from upright.audit.membership.config import Config
 from upright.audit.membership.evaluate import AUC, BLIND, RATES, Sample, findings, is_void, metrics, power_name
+from upright.audit.membership.present import Scored
 from upright.audit.texts import SIDES, Drop, Sides, Text, read_sides, read_texts
 from upright.errors import UserError
 from upright.models.causal import CausalModel, load
@@ -43,15 +44,6 @@ class Result(shared.Result):
         """The blind check, and each attack in all."""
         whole = [m for m in self.metrics if ", " not in m.split and m.value is not None]
         return [m for m in whole if m.name in (BLIND, AUC, power_name(RATES[0]), share.SHARE)]
-
-
-class Scored(NamedTuple):
-    """All attacks' scores, what the blind classifier said, and what a reader must know."""
-
-    sample: Sample
-    facts: dict[str, object]
-    limits: list[str]
-    counts: list[Metric]
 
 
 def run(config: Config) -> Result:

@@ -1,6 +1,7 @@
 """What a person gets to see of a comparison: metrics, frontier, report."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from upright.audit.findings import Finding, Verdict
@@ -12,7 +13,6 @@ from upright.run.plots import Point, forest, scatter
 from upright.run.report import Report
 
 if TYPE_CHECKING:
-    from upright.audit.mitigate.runner import Sheet
     from upright.audit.people import People
 
 ITEM, RECOURSE = "mitigation.frontier", "fairness.recourse"
@@ -25,6 +25,22 @@ TITLES = {
 ATTACK = "membership attack (AUC)"
 STAGES = {"pre": "on the data", "in": "in training", "post": "on the scores"}
 NAMED = 3
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """All numbers of a run."""
+
+    names: list[str]
+    metrics: list[Metric]
+    estimates: dict[str, Estimate]
+    """By measure; each holds a number for every one of `names`."""
+    strict: Estimate
+    """The gap of the verdict, with intervals that hold for all methods together."""
+    frontier: dict[str, list[str]]
+    """By gap, the methods that no other beats."""
+    stability: dict[str, dict[str, float]]
+    """By gap and method, the share of resamples in which it is on the frontier."""
 
 
 def metrics(
@@ -69,7 +85,7 @@ def headline(found: Sequence[Metric]) -> list[Metric]:
     return [metric for metric in found if metric.name in TITLES.values()]
 
 
-def finding(config: Config, sheet: "Sheet") -> Finding:
+def finding(config: Config, sheet: Sheet) -> Finding:
     """Whether some method brings the gap under the limit, with intervals that hold for all methods at once."""
     high, low = sheet.strict.high, sheet.strict.low
     best = int(high.argmin())
@@ -90,7 +106,7 @@ def finding(config: Config, sheet: "Sheet") -> Finding:
     return Finding.model_validate({"item": ITEM, "verdict": verdict, "text": text})
 
 
-def recourse_finding(config: Config, sheet: "Sheet") -> list[Finding]:
+def recourse_finding(config: Config, sheet: Sheet) -> list[Finding]:
     """Whether the plain model leaves groups alike in how many of their refused have a way out; none without actions."""
     found = [m for m in sheet.metrics if (m.name, m.split) == (f"{WAY}, difference", NONE)]
     return [_recourse_verdict(config, metric) for metric in found]
@@ -110,7 +126,7 @@ def _recourse_verdict(config: Config, gap: Metric) -> Finding:
     return Finding(item=RECOURSE, verdict=verdict, text=text)
 
 
-def report(config: Config, table: "People", sheet: "Sheet", findings: Sequence[Finding]) -> Report:
+def report(config: Config, table: "People", sheet: Sheet, findings: Sequence[Finding]) -> Report:
     """The page of a run."""
     page = Report("Mitigation", _claim(config, sheet), (TITLES[config.utility], TITLES["odds"], TITLES["parity"]))
     page.section("Verdict", *(f"{found.verdict}: {found.text}" for found in findings))
@@ -136,7 +152,7 @@ def report(config: Config, table: "People", sheet: "Sheet", findings: Sequence[F
     return page.limits(_limits(config))
 
 
-def _recourse(page: Report, sheet: "Sheet") -> None:
+def _recourse(page: Report, sheet: Sheet) -> None:
     own = [metric for metric in sheet.metrics if metric.name.startswith((WAY, CHOICE, COST))]
     if own:
         page.section(
@@ -147,11 +163,11 @@ def _recourse(page: Report, sheet: "Sheet") -> None:
         page.table(own)
 
 
-def _attacks(sheet: "Sheet") -> list[Metric]:
+def _attacks(sheet: Sheet) -> list[Metric]:
     return [metric for metric in sheet.metrics if metric.name == ATTACK]
 
 
-def _claim(config: Config, sheet: "Sheet") -> str:
+def _claim(config: Config, sheet: Sheet) -> str:
     title = TITLES[config.gap]
     plain = _of(sheet, title, NONE)
     ahead = [name for name in sheet.frontier[config.gap] if name != NONE]
@@ -174,11 +190,11 @@ def _points(metric: Metric) -> str:
     return f"{display(metric.value, metric.unit, signed=True)} ({ends[0]} to {ends[1]})"
 
 
-def _of(sheet: "Sheet", name: str, split: str) -> Metric:
+def _of(sheet: Sheet, name: str, split: str) -> Metric:
     return next(metric for metric in sheet.metrics if (metric.name, metric.split) == (name, split))
 
 
-def _frontier(page: Report, config: Config, sheet: "Sheet", gap: str) -> None:
+def _frontier(page: Report, config: Config, sheet: Sheet, gap: str) -> None:
     ahead = sheet.frontier[gap]
     firm = sheet.stability[gap]
     page.section(f"The frontier: {config.utility} against {TITLES[gap]}")
@@ -201,7 +217,7 @@ def _mark(name: str) -> str:
     return "*" if name != NONE and METHODS[name].reads_group else ""
 
 
-def _series(config: Config, sheet: "Sheet", gap: str) -> dict[str, list[Point]]:
+def _series(config: Config, sheet: Sheet, gap: str) -> dict[str, list[Point]]:
     """Frontier methods by name, those with the smallest gap first, as far as a legend goes; then the rest."""
     utility, at = sheet.estimates[config.utility], dict(zip(sheet.names, sheet.estimates[gap].value, strict=True))
     others = sorted((name for name in sheet.frontier[gap] if name != NONE), key=lambda name: at[name])

@@ -17,6 +17,7 @@ from upright.audit.mitigate import points, present, recourse
 from upright.audit.mitigate.config import NONE, Config
 from upright.audit.mitigate.encoder import Encoder
 from upright.audit.mitigate.methods import Decisions, Learner, Rows, needed
+from upright.audit.mitigate.present import Sheet
 from upright.audit.mitigate.recourse import Action, flips, read_actions
 from upright.audit.people import People, check_people, read_people
 from upright.audit.roc import auc
@@ -91,22 +92,6 @@ def run(config: Config) -> Result:
         frontier=sheet.frontier[config.gap],
         predictions=paths,
     )
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """All numbers of a run."""
-
-    names: list[str]
-    metrics: list[Metric]
-    estimates: dict[str, points.Estimate]
-    """By measure; each holds a number for every one of `names`."""
-    strict: points.Estimate
-    """The gap of the verdict, with intervals that hold for all methods together."""
-    frontier: dict[str, list[str]]
-    """By gap, the methods that no other beats."""
-    stability: dict[str, dict[str, float]]
-    """By gap and method, the share of resamples in which it is on the frontier."""
 
 
 def _actions(config: Config, folder: RunFolder, table: People) -> list[Action]:
