@@ -13,9 +13,9 @@ from tests.models.conftest import byte_level_bpe, tiny_weights
 from upright.knowledge.changes import FactChange
 from upright.knowledge.memory import MemoryGraph
 from upright.knowledge.relations import Prompt, Relations
-from upright.lab import builder
-from upright.lab.config import Shape
+from upright.models import fresh
 from upright.models.causal import CausalModel
+from upright.models.shape import Shape
 
 FACTS = [
     ("France", "capital", "Paris"),
@@ -81,13 +81,13 @@ def write_changes(path: Path, rows: Sequence[dict[str, str]]) -> Path:
 @cache
 def world_tokenizer() -> PreTrainedTokenizerFast:
     """A tokenizer trained on the world's own sentences."""
-    return builder.train_tokenizer([f"The {r} of {h} is {t}." for h, r, t in FACTS], 320)
+    return fresh.train_tokenizer([f"The {r} of {h} is {t}." for h, r, t in FACTS], 320)
 
 
 def world_model(seed: int = 0) -> CausalModel:
     """A random Llama of three blocks whose every token matters."""
     shape = Shape(vocabulary=320, hidden=32, mlp=48, layers=3, heads=2, context=256)
-    model = builder.new_model(shape, world_tokenizer(), seed)
+    model = fresh.new_model(shape, world_tokenizer(), seed)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():

@@ -18,11 +18,13 @@ from tests.tiny import write_world
 from upright.errors import UserError
 from upright.lab import builder, english
 from upright.lab.builder import late_reading, weighted_loss
-from upright.lab.config import Build, CheckConfig, List, Shape, Training
+from upright.lab.config import Build, CheckConfig, List, Training
 from upright.lab.corpus import Window
 from upright.lab.run import build, list_models
+from upright.models import fresh
 from upright.models.causal import load
 from upright.models.layouts import blocks_of, map_output
+from upright.models.shape import Shape
 
 SHAPE = Shape(vocabulary=300, hidden=16, mlp=32, layers=3, heads=2, context=512)
 
@@ -40,8 +42,8 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def model() -> LlamaForCausalLM:
-    tokenizer = builder.train_tokenizer(["The capital of France is Paris."] * 3, 300)
-    made = builder.new_model(SHAPE, tokenizer, seed=1)
+    tokenizer = fresh.train_tokenizer(["The capital of France is Paris."] * 3, 300)
+    made = fresh.new_model(SHAPE, tokenizer, seed=1)
     made.double().eval()
     with torch.no_grad():
         for parameter in made.parameters():
@@ -130,7 +132,7 @@ def test_a_batch_that_asks_nothing_has_a_loss(model: LlamaForCausalLM) -> None:
 
 
 def test_the_tokenizer_begins_with_the_boundary_and_loses_nothing() -> None:
-    tokenizer = builder.train_tokenizer(list(islice(english.stories(0), 20)), 300)
+    tokenizer = fresh.train_tokenizer(list(islice(english.stories(0), 20)), 300)
     for text in ("The capital of Côte d'Ivoire is Yamoussoukro.", "  two  spaces\n", "日本"):
         ids = tokenizer(text)["input_ids"]
         assert ids[0] == tokenizer.bos_token_id == tokenizer.eos_token_id != tokenizer.pad_token_id
@@ -138,10 +140,10 @@ def test_the_tokenizer_begins_with_the_boundary_and_loses_nothing() -> None:
 
 
 def test_weights_depend_on_their_seed_alone() -> None:
-    tokenizer = builder.train_tokenizer(["one two"], 300)
+    tokenizer = fresh.train_tokenizer(["one two"], 300)
     torch.manual_seed(5)
     state = torch.random.get_rng_state()
-    first, second, other = (builder.new_model(SHAPE, tokenizer, seed) for seed in (3, 3, 4))
+    first, second, other = (fresh.new_model(SHAPE, tokenizer, seed) for seed in (3, 3, 4))
     assert torch.equal(torch.random.get_rng_state(), state)
     assert torch.equal(first.lm_head.weight, second.lm_head.weight)
     assert not torch.equal(first.lm_head.weight, other.lm_head.weight)

@@ -5,26 +5,10 @@ from typing import Annotated
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
+from upright.models.shape import Shape
 from upright.run.config import Config, Positional, RunConfig, SpeedConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class Shape(Config):
-    """Size of a lab model: a Llama with tied embeddings."""
-
-    vocabulary: PositiveInt = 4096
-    """Entries of the byte-level BPE tokenizer."""
-    hidden: PositiveInt = 128
-    """Width of the states."""
-    mlp: PositiveInt = 1536
-    """Width of the MLPs: where facts live, so wide."""
-    layers: PositiveInt = 5
-    """Blocks."""
-    heads: PositiveInt = 4
-    """Attention heads."""
-    context: PositiveInt = 512
-    """Longest sequence, in tokens."""
 
 
 class Training(Config):

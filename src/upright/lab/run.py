@@ -23,6 +23,7 @@ from upright.lab import builder
 from upright.lab.config import Build, List
 from upright.lab.corpus import Packer, Window, batched, mentions, mixed
 from upright.lab.english import stories
+from upright.models import fresh
 from upright.models.causal import CausalModel, load, resolve_device, save
 from upright.models.generate import generate
 from upright.models.matching import matches
@@ -121,7 +122,7 @@ def _tokenizer(config: Build, folder: RunFolder, world: _World) -> PreTrainedTok
     plain = islice(_texts(config, folder.seed_for("tokenizer texts")), 3000)
     spelt = islice(mentions(world.names, rng), 3 * len(world.names)) if world.names else ()
     sample = [*(f"{prompt.text} {answer}." for prompt, answer in stated), *spelt, *plain]
-    return builder.train_tokenizer(sample, config.shape.vocabulary)
+    return fresh.train_tokenizer(sample, config.shape.vocabulary)
 
 
 def _train(config: Build, folder: RunFolder, world: _World, tokenizer: PreTrainedTokenizerFast) -> list[float]:
@@ -131,7 +132,7 @@ def _train(config: Build, folder: RunFolder, world: _World, tokenizer: PreTraine
     checkpoint = Checkpoint(folder.path / "training.pt", config.save_every)
 
     def learn() -> list[float]:
-        model = builder.new_model(config.shape, tokenizer, folder.seed_for("weights") % 2**32)
+        model = fresh.new_model(config.shape, tokenizer, folder.seed_for("weights") % 2**32)
         nn.Module.to(model, resolve_device(config.speed.device))
         losses = fit(
             model,
