@@ -1,0 +1,72 @@
+"""Gold paths against enumeration of all paths."""
+
+from itertools import product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from upright.knowledge.memory import MemoryGraph
+from upright.traversal.paths import Found, Step, chosen, gold_paths, reach
+
+FILMS = MemoryGraph(
+    [
+        ("M1", "director", "Ann"),
+        ("M2", "director", "Ann"),
+        ("M2", "actor", "Bob"),
+        ("M3", "actor", "Bob"),
+        ("M3", "director", "Cid"),
+        ("M1", "year", "1990"),
+        ("M3", "year", "1991"),
+    ]
+)
+OUT, IN = "out", "in"
+
+
+def test_the_seed_is_left_out_of_every_set() -> None:
+    path = (Step("director", "out"), Step("director", "in"))
+    assert reach(FILMS, frozenset(["M1"]), path) == {"M2"}
+    assert [str(step) for step in path] == ["director", "~director"]
+
+
+def test_the_path_that_leads_to_just_the_golds() -> None:
+    found = gold_paths(FILMS, frozenset(["M1"]), frozenset(["Bob"]), hops=3)
+    assert found == [Found((Step("director", "out"), Step("director", "in"), Step("actor", "out")), 1.0)]
+    assert gold_paths(FILMS, frozenset(["M1"]), frozenset(["nobody"]), hops=3) == []
+
+
+def test_a_shorter_path_wins_and_equals_are_all_named() -> None:
+    graph = MemoryGraph([("a", "r", "b"), ("a", "s", "b"), ("b", "t", "c"), ("c", "u", "b")])
+    found = gold_paths(graph, frozenset(["a"]), frozenset(["b"]), hops=3)
+    assert [one.path for one in found] == [(Step("r", "out"),), (Step("s", "out"),)]
+
+
+def test_of_equals_the_one_that_serves_more_questions_is_chosen() -> None:
+    r, s = (Step("r", "out"),), (Step("s", "out"),)
+    candidates = {"1": [Found(r, 1.0), Found(s, 1.0)], "2": [Found(s, 1.0)], "3": []}
+    assert chosen(candidates) == {"1": s, "2": s}
+
+
+edges = st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from("rs"), st.sampled_from("abcde")), min_size=1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(edges, st.sampled_from("abcde"), st.sets(st.sampled_from("abcde"), min_size=1, max_size=3))
+def test_no_path_agrees_better_than_what_is_found(
+    triples: list[tuple[str, str, str]], seed: str, golds: set[str]
+) -> None:
+    graph, seeds = MemoryGraph(triples), frozenset([seed])
+    steps = [Step(relation, way) for relation in "rs" for way in (OUT, IN)]  # type: ignore[arg-type]
+    f1 = {}
+    for hops in (1, 2, 3):
+        for path in product(steps, repeat=hops):
+            here = reach(graph, seeds, path)
+            f1[path] = 2 * len(here & golds) / (len(here) + len(golds))
+    found = gold_paths(graph, seeds, frozenset(golds), hops=3)
+    best = max(f1.values())
+    assert bool(found) == (best > 0)
+    if found:
+        shortest = min(len(path) for path, value in f1.items() if value == pytest.approx(best))
+        assert {one.path for one in found} == {
+            path for path, value in f1.items() if value == pytest.approx(best) and len(path) == shortest
+        }
