@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
+from upright.run.drawing import NARROW, WIDE
 from upright.run.evidence import proportion, scalar
-from upright.run.plots import NARROW, WIDE, Point, bars_before_after, forest, heatmap, lines, scatter, tick
+from upright.run.plots import Point, bars_before_after, forest, heatmap, lines, scatter, tick
 
 PAIRS = [
     proportion("efficacy", 2, 100, stage="before"),

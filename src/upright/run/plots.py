@@ -1,71 +1,20 @@
 """Plots in one house style, as inline SVG for a report.
 
-Every function returns a wide and a narrow drawing of the same data; the report shows the one that fits the
-screen. Colours are CSS variables with a fallback, so that the same SVG reads well on light and dark paper;
-words stay text.
+Every function returns a wide and a narrow drawing of the same data; see `upright.run.drawing`.
 """
 
-import hashlib
-import html
-import io
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
 
-import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from upright.run.drawing import ACCENT, DASHES, GAP, INK, MARKERS, MUTED, PAPER, SERIES, STYLE, both
 from upright.run.evidence import Change, Metric, changes, display
-
-# What is drawn in these colours becomes a CSS variable; the second value serves where the page defines none.
-INK, MUTED, RULE, PAPER = "#010101", "#020202", "#030303", "#040404"
-SERIES = tuple(f"#0505{index:02x}" for index in range(1, 7))
-ACCENT = SERIES[0]
-CSS = {
-    INK: "var(--ink, #1d1f23)",
-    MUTED: "var(--muted, #6d727a)",
-    RULE: "var(--rule, #e3e0d8)",
-    PAPER: "var(--paper, #ffffff)",
-    SERIES[0]: "var(--accent, #0f5e8c)",
-    SERIES[1]: "var(--series-2, #b4530f)",
-    SERIES[2]: "var(--series-3, #3c7a45)",
-    SERIES[3]: "var(--series-4, #83519c)",
-    SERIES[4]: "var(--series-5, #8a7716)",
-    SERIES[5]: "var(--series-6, #59636e)",
-}
-DASHES = ("-", "--", ":", "-.", (0, (6, 1)), (0, (1, 1)))  # colour alone must not carry the meaning
-
-MARKERS = ("o", "s", "^", "D", "v", "P")
-
-WIDE, NARROW = 736, 340  # in CSS pixels, one to a point
-GAP = 0.15  # of a row's height, from its middle to the marks before (above) and after (below)
-STYLE: Any = {
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.size": 12.5,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": MUTED,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "grid.color": RULE,
-    "grid.linewidth": 0.8,
-    "text.color": INK,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "lines.linewidth": 2.0,
-    "lines.solid_capstyle": "round",
-    "legend.frameon": False,
-}
 
 
 class Point(NamedTuple):
@@ -116,7 +65,7 @@ def lines(
         if len(series) > 1:
             _legend(axes, columns=2 if narrow else 3)
 
-    return _both(draw, lambda narrow: 240 if narrow else 300, alt)
+    return both(draw, lambda narrow: 240 if narrow else 300, alt)
 
 
 def scatter(
@@ -154,7 +103,7 @@ def scatter(
             axis.set_major_formatter(FuncFormatter(partial(_tick_at, unit=unit)))
         _legend(axes, columns=2 if narrow else 3)
 
-    return _both(draw, lambda narrow: 280 if narrow else 340, alt)
+    return both(draw, lambda narrow: 280 if narrow else 340, alt)
 
 
 def heatmap(
@@ -186,7 +135,7 @@ def heatmap(
         for side in ("left", "bottom"):
             axes.spines[side].set_visible(False)
 
-    return _both(draw, lambda narrow: 110 + len(rows) * (32 if narrow else 36), alt)
+    return both(draw, lambda narrow: 110 + len(rows) * (32 if narrow else 36), alt)
 
 
 def _shade(value: float | None, low: float, high: float) -> float:
@@ -307,7 +256,7 @@ def _rows(metrics: Sequence[Metric], mark: Callable[[Axes, Metric, float, str], 
                 axes.plot([], [], "o", color=colour, label=name)
             _legend(axes, columns=2)
 
-    return _both(draw, lambda narrow: 70 + len(rows) * (58 if narrow else 42), alt)
+    return both(draw, lambda narrow: 70 + len(rows) * (58 if narrow else 42), alt)
 
 
 def _value_axis(axes: Axes, unit: str, from_zero: bool, narrow: bool) -> None:
@@ -324,48 +273,3 @@ def _value_axis(axes: Axes, unit: str, from_zero: bool, narrow: bool) -> None:
 
 def _legend(axes: Axes, columns: int) -> None:
     axes.figure.legend(loc="outside upper left", ncols=columns, labelcolor=INK, handlelength=1.6, columnspacing=1.4)
-
-
-# --- SVG ---
-
-
-def _both(draw: Callable[[Axes, bool], None], height: Callable[[bool], float], alt: str) -> str:
-    drawings = []
-    for kind, width in (("wide", WIDE), ("narrow", NARROW)):
-        narrow = kind == "narrow"
-        with matplotlib.rc_context(STYLE):
-            figure = Figure(figsize=(width / 72, height(narrow) / 72), layout="constrained")
-            figure.patch.set_alpha(0)
-            axes = figure.add_subplot()
-            axes.patch.set_alpha(0)
-            draw(axes, narrow)
-            drawings.append(_svg(figure, kind, alt))
-    return f'<div class="plot">{"".join(drawings)}</div>'
-
-
-def _svg(figure: Figure, kind: str, alt: str) -> str:
-    """The figure as an inline `<svg>`: no prolog, no metadata, no names that another plot could share."""
-    stream = io.StringIO()
-    salt = hashlib.sha256(f"{kind}{alt}".encode()).hexdigest()[:8]
-    with matplotlib.rc_context({"svg.hashsalt": salt}):  # equal data gives equal bytes
-        figure.savefig(stream, format="svg", metadata={"Date": None})
-    text = stream.getvalue()
-    text = text[text.index("<svg") :].strip()
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r"\s*<!--.*?-->", "", text, flags=re.DOTALL)
-    for sentinel, css in CSS.items():
-        text = text.replace(sentinel, css)
-    text = _only_needed_ids(text, salt)
-    box = re.search(r'viewBox="([^"]+)"', text)
-    if box is None:
-        raise RuntimeError("matplotlib wrote an SVG without a viewBox")
-    opening = f'<svg class="{kind}" viewBox="{box[1]}" role="img" aria-label="{html.escape(alt, quote=True)}">'
-    return opening + text[text.index(">") + 1 :]
-
-
-def _only_needed_ids(text: str, salt: str) -> str:
-    """Drop ids nothing refers to and make the others unlike those of any other plot on the page."""
-    needed = set(re.findall(r"#([\w-]+)", text))
-    text = re.sub(r' id="([^"]+)"', lambda m: f' id="{salt}-{m[1]}"' if m[1] in needed else "", text)
-    text = re.sub(r'xlink:href="#([\w-]+)"', rf'href="#{salt}-\1"', text)
-    return re.sub(r"url\(#([\w-]+)\)", rf"url(#{salt}-\1)", text)
