@@ -1,7 +1,7 @@
 """MetaQA as packaged for knowledge-graph models: the film graph by names, and its questions with their golds.
 
-Two entities of one name are one here, as in the questions, where names are the keys. The graph is incomplete, so not all
-golds can be reached.
+Two entities of one name are one here, as in the questions, where names are the keys. The graph is incomplete, so
+not all golds can be reached.
 """
 
 import random

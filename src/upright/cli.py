@@ -50,6 +50,24 @@ COMMANDS: dict[str, Command] = {
         run="upright.editing.runner:apply",
         summary="Apply a stored edit to the model it was made for.",
     ),
+    "ask": Command(
+        config="upright.traversal.config:Config",
+        run="upright.traversal.runner:run",
+        summary="Answer questions from knowledge graphs, with the facts each answer rests on.",
+        examples=('upright ask "Which currency is used in the country whose capital is Lima?" --kg lab:atlas',),
+    ),
+    "ask learn": Command(
+        config="upright.traversal.config:Learn",
+        run="upright.traversal.learner:run",
+        summary="Train a small model to drive the search, from questions and answers.",
+        examples=("upright ask learn --questions questions.jsonl --kg films.tsv --out runs/actor",),
+    ),
+    "ask lessons": Command(
+        config="upright.traversal.config:Lessons",
+        run="upright.traversal.lessons:run",
+        summary="Write questions about a graph, made from the words of its relations.",
+        examples=("upright ask lessons --kg lab:atlas --count 12000 --file questions.jsonl",),
+    ),
     "audit fairness": Command(
         config="upright.audit.fairness.config:Config",
         run="upright.audit.fairness.runner:run",
@@ -102,6 +120,30 @@ COMMANDS: dict[str, Command] = {
         run="upright.audit.checklist.runner:run",
         summary="Put the findings of audits into one checklist that names what was not tested.",
         examples=("upright audit checklist runs/fair runs/epsilon --answers answers.toml --out runs/checklist",),
+    ),
+    "kg load": Command(
+        config="upright.knowledge.config:Load",
+        run="upright.knowledge.runner:load",
+        summary="Put knowledge graphs on disk, where they open at once and are asked in SPARQL.",
+        examples=("upright kg load films.nt.gz --out graphs/films",),
+    ),
+    "kg info": Command(
+        config="upright.knowledge.config:Info",
+        run="upright.knowledge.runner:info",
+        summary="Count the facts, entities and relations of a graph.",
+        examples=("upright kg info lab:atlas",),
+    ),
+    "kg query": Command(
+        config="upright.knowledge.config:Query",
+        run="upright.knowledge.runner:query",
+        summary="Ask a graph or an endpoint in SPARQL.",
+        examples=('upright kg query graphs/films "SELECT * WHERE { ?s ?p ?o } LIMIT 5"',),
+    ),
+    "kg link": Command(
+        config="upright.knowledge.config:Link",
+        run="upright.knowledge.runner:link",
+        summary="Find the entities that a name may mean.",
+        examples=('upright kg link lab:atlas "lima"',),
     ),
     "lab list": Command(
         config="upright.lab.config:List",

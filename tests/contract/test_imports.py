@@ -30,7 +30,7 @@ CAPABILITIES = {
 }
 ON_TOP = {"cli", "__main__"}
 LAB_ON_TOP = {"builder", "tour", "run"}  # the lab's builder and tour stand on the capabilities
-HEAVY = {"torch", "transformers", "matplotlib", "rich", "numpy", "polars", "pyarrow", "openai", "httpx"}
+HEAVY = {"torch", "transformers", "matplotlib", "rich", "numpy", "polars", "pyarrow", "openai", "httpx", "httpx2"}
 
 
 def modules() -> list[str]:

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from upright.knowledge.memory import MemoryGraph
-from upright.traversal.paths import Found, Step, chosen, gold_paths, reach
+from upright.traversal.paths import Found, chosen, gold_paths, reach
+from upright.traversal.state import Step
 
 FILMS = MemoryGraph(
     [
@@ -26,7 +27,7 @@ OUT, IN = "out", "in"
 def test_the_seed_is_left_out_of_every_set() -> None:
     path = (Step("director", "out"), Step("director", "in"))
     assert reach(FILMS, frozenset(["M1"]), path) == {"M2"}
-    assert [str(step) for step in path] == ["director", "~director"]
+    assert [step.text for step in path] == ["director", "~director"]
 
 
 def test_the_path_that_leads_to_just_the_golds() -> None:
@@ -45,6 +46,11 @@ def test_of_equals_the_one_that_serves_more_questions_is_chosen() -> None:
     r, s = (Step("r", "out"),), (Step("s", "out"),)
     candidates = {"1": [Found(r, 1.0), Found(s, 1.0)], "2": [Found(s, 1.0)], "3": []}
     assert chosen(candidates) == {"1": s, "2": s}
+
+
+def test_a_symmetric_relation_is_followed_outwards() -> None:
+    out, back = (Step("borders"),), (Step("borders", "in"),)
+    assert chosen({"1": [Found(back, 1.0), Found(out, 1.0)]}) == {"1": out}
 
 
 edges = st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from("rs"), st.sampled_from("abcde")), min_size=1)

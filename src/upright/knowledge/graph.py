@@ -7,7 +7,7 @@ that nothing depends on the order in which a graph was read.
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 from urllib.parse import unquote
 
 Direction = Literal["out", "in"]
@@ -40,8 +40,17 @@ class KnowledgeGraph(Protocol):
         """Relations of the facts in which one of the entities is the head ("out") or the tail ("in")."""
         ...
 
-    def edges(self, entities: Iterable[str], relation: str, direction: Direction = "out") -> list[Edge]:
-        """Facts of the relation in which one of the entities is the head ("out") or the tail ("in")."""
+    def counts(self, entities: Iterable[str], direction: Direction = "out") -> dict[str, int]:
+        """How many facts each of these relations has there, sorted by relation; its keys are `relations`."""
+        ...
+
+    def edges(
+        self, entities: Iterable[str], relation: str, direction: Direction = "out", limit: int | None = None
+    ) -> list[Edge]:
+        """Facts of the relation in which one of the entities is the head ("out") or the tail ("in").
+
+        With a limit the first so many by (head, relation, tail); `counts` tells how many there are.
+        """
         ...
 
     def objects(self, head: str, relation: str) -> tuple[str, ...]:
@@ -60,6 +69,10 @@ class KnowledgeGraph(Protocol):
         """Label of each entity or relation; an id without a label stands for itself."""
         ...
 
+    def describe(self, ids: Iterable[str]) -> dict[str, str]:
+        """A short description of those entities that have one."""
+        ...
+
     def aliases(self, entity: str) -> tuple[str, ...]:
         """Other names of an entity, without its label."""
         ...
@@ -70,6 +83,30 @@ class KnowledgeGraph(Protocol):
 
     def paths(self, entity: str, hops: int) -> Iterator[tuple[Edge, ...]]:
         """All walks of 1 to `hops` facts that start at the entity, from heads to tails; see `walk`."""
+        ...
+
+
+Likeness = Literal["prefix", "words", "letters"]
+
+
+class Match(NamedTuple):
+    """An entity with a name that is like a text, and how near the two are (more is nearer)."""
+
+    entity: str
+    relevance: float
+
+
+@runtime_checkable
+class Searchable(Protocol):
+    """What a graph with an index of its names offers beyond `KnowledgeGraph`."""
+
+    def search(self, text: str, likeness: Likeness, limit: int) -> list[Match]:
+        """Entities with a name like `text`, each once, the best first, at most `limit`.
+
+        "prefix": the name begins with the text; those with most facts come first. "words": they have words in
+        common, rare ones counting more. "letters": they share most of their letters, as with a typing error.
+        Case, accents, punctuation and a leading article make no difference.
+        """
         ...
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from heapq import merge
 
 from upright.knowledge.changes import FactChange
-from upright.knowledge.graph import Direction, Edge, KnowledgeGraph, walk
-from upright.knowledge.memory import fold
+from upright.knowledge.graph import Direction, Edge, KnowledgeGraph, Likeness, Match, Searchable, walk
+from upright.knowledge.naming import fold
 from upright.knowledge.relations import Relations
 
 
@@ -46,10 +46,15 @@ class Overlay:
         self._index_difference()
 
     def _index_difference(self) -> None:
-        self._near: dict[Direction, dict[str, set[str]]] = {"out": defaultdict(set), "in": defaultdict(set)}
-        for head, relation, tail in (*self.added, *self.removed):
-            self._near["out"][head].add(relation)
-            self._near["in"][tail].add(relation)
+        # entity -> relation -> facts that came minus facts that went; 0 where as many came as went
+        self._changed: dict[Direction, dict[str, Counter[str]]] = {
+            "out": defaultdict(Counter),
+            "in": defaultdict(Counter),
+        }
+        for edges, sign in ((self.added, 1), (self.removed, -1)):
+            for head, relation, tail in edges:
+                self._changed["out"][head][relation] += sign
+                self._changed["in"][tail][relation] += sign
         self._degrees = Counter(edge.tail for edge in self.added)
         self._degrees.subtract(edge.tail for edge in self.removed)
         self._new_names: dict[str, list[str]] = defaultdict(list)
@@ -133,18 +138,26 @@ class Overlay:
         return self._base.suggest(text)
 
     def relations(self, entities: Iterable[str], direction: Direction = "out") -> list[str]:
-        found: set[str] = set()
-        for entity in set(entities):
-            changed = self._near[direction].get(entity, set())
-            found.update(name for name in self._base.relations([entity], direction) if name not in changed)
-            found.update(name for name in changed if self.edges([entity], name, direction))
-        return sorted(found)
+        return list(self.counts(entities, direction))
 
-    def edges(self, entities: Iterable[str], relation: str, direction: Direction = "out") -> list[Edge]:
+    def counts(self, entities: Iterable[str], direction: Direction = "out") -> dict[str, int]:
         near = set(entities)
+        found = Counter(self._base.counts(near, direction))
+        for entity in near:
+            found.update(self._changed[direction].get(entity, {}))
+        return {relation: found[relation] for relation in sorted(found) if found[relation]}
+
+    def edges(
+        self, entities: Iterable[str], relation: str, direction: Direction = "out", limit: int | None = None
+    ) -> list[Edge]:
+        near = set(entities)
+        changed = {entity for entity in near if relation in self._changed[direction].get(entity, ())}
+        kept = self._base.edges(near - changed, relation, direction, limit)
         if direction == "out":
-            return sorted(Edge(head, relation, tail) for head in near for tail in self.objects(head, relation))
-        return sorted(Edge(head, relation, tail) for tail in near for head in self.subjects(relation, tail))
+            own = (Edge(head, relation, tail) for head in changed for tail in self.objects(head, relation))
+        else:
+            own = (Edge(head, relation, tail) for tail in changed for head in self.subjects(relation, tail))
+        return sorted([*kept, *own])[:limit]
 
     def objects(self, head: str, relation: str) -> tuple[str, ...]:
         changed = self._objects.get((head, relation))
@@ -159,6 +172,16 @@ class Overlay:
 
     def labels(self, ids: Iterable[str]) -> dict[str, str]:
         return self._base.labels(ids)
+
+    def describe(self, ids: Iterable[str]) -> dict[str, str]:
+        return self._base.describe(ids)
+
+    def search(self, text: str, likeness: Likeness, limit: int) -> list[Match]:
+        """What the graph below finds, without things that are in no fact any more; see `Searchable`."""
+        if not isinstance(self._base, Searchable):
+            return []
+        gone = sum(entity not in self for entity in {end for edge in self.removed for end in (edge.head, edge.tail)})
+        return [match for match in self._base.search(text, likeness, limit + gone) if match.entity in self][:limit]
 
     def aliases(self, entity: str) -> tuple[str, ...]:
         return self._base.aliases(entity)

@@ -16,7 +16,6 @@ from upright.errors import UserError
 from upright.knowledge.changes import read_changes
 from upright.knowledge.files import open_graph, open_relations
 from upright.knowledge.graph import KnowledgeGraph
-from upright.knowledge.memory import MemoryGraph
 from upright.knowledge.relations import Relations, Split
 from upright.knowledge.verbalise import Fact, sentence, taught
 from upright.lab import builder
@@ -62,7 +61,7 @@ def list_models(config: List) -> Message:
 
 @dataclass(frozen=True)
 class _World:
-    graph: MemoryGraph
+    graph: KnowledgeGraph
     relations: Relations
     known: list[Fact]
     names: list[str]

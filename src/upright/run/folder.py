@@ -256,6 +256,10 @@ class RunFolder:
         self.event("step", name=name, seconds=round(time.monotonic() - begin, 3), reused=reused)
         return value
 
+    def done(self) -> frozenset[str]:
+        """Names of the steps that are done."""
+        return frozenset(self._steps.names())
+
     def seed_for(self, name: str) -> int:
         """The seed of the stream `name`, below 2**63; it depends on the run's seed and the name alone."""
         text = f"{self._config.seed}:{name}"

@@ -8,12 +8,17 @@ measure are never taught (`upright.knowledge.relations`).
 import random
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
+from upright.knowledge.files import open_graph, open_relations
 from upright.knowledge.graph import KnowledgeGraph
 from upright.knowledge.relations import SLOT, Relation, Relations, Split, split_forms
-from upright.traversal.paths import Path, Step, reach, take
-from upright.traversal.questions import Question
+from upright.run.folder import Message
+from upright.traversal.config import Lessons
+from upright.traversal.paths import Path, reach, take
+from upright.traversal.questions import Question, write_questions
+from upright.traversal.state import Step
 
 WHO = (
     "the {kind} whose {what} is {}",
@@ -49,6 +54,18 @@ COUNT = (
     "Tell me how many {kinds} have {} as their {what}.",
 )
 MOST = 200  # answers of one question
+
+
+def run(config: Lessons) -> Message:
+    """Write the questions to a file.
+
+    Raises:
+        UserError: for a graph that cannot be read.
+    """
+    graph = open_graph(config.kg)
+    drawn = lessons(graph, open_relations(config.kg, graph), config.split, random.Random(config.seed))
+    write_questions(config.file, (lesson.question for lesson in islice(drawn, config.count)))
+    return Message(message=f"{config.count:,} questions: {config.file}")
 
 
 class Lesson(NamedTuple):

@@ -9,18 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from upright.knowledge.graph import Direction, KnowledgeGraph
+from upright.traversal.state import Step
 
 DIRECTIONS: tuple[Direction, ...] = ("out", "in")
-
-
-class Step(NamedTuple):
-    """One relation, followed from a set."""
-
-    relation: str
-    direction: Direction
-
-    def __str__(self) -> str:
-        return self.relation if self.direction == "out" else f"~{self.relation}"
 
 
 Path = tuple[Step, ...]
@@ -102,13 +93,14 @@ def _nearness(graph: KnowledgeGraph, golds: frozenset[str], hops: int) -> list[f
 def chosen(candidates: Mapping[str, Sequence[Found]]) -> dict[str, Path]:
     """One path for each question: of those that agree best, the one that serves most questions.
 
-    A path that is right by chance is rare among all questions; the one that is meant comes back.
+    A path that is right by chance is rare among all questions; the one that is meant comes back. Of equals the first
+    by name, so that a symmetric relation is followed outwards.
     """
     votes = Counter[Path]()
     for found in candidates.values():
         votes.update({one.path: 1 / len(found) for one in found})
     return {
-        name: max((one.path for one in found), key=lambda path: (votes[path], [str(step) for step in path]))
+        name: min((one.path for one in found), key=lambda path: (-votes[path], [step.text for step in path]))
         for name, found in candidates.items()
         if found
     }

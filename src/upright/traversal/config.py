@@ -1,0 +1,139 @@
+"""What `upright ask` and `upright ask learn` can be told."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from upright.models.chat.config import ChatConfig
+from upright.models.shape import Shape
+from upright.run.config import Config as Base
+from upright.run.config import Names, Positional, RunConfig, SpeedConfig
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Omit = Literal["path", "seeds"]
+
+
+class SearchConfig(Base):
+    """How the tree is searched; see the README for the published values."""
+
+    samples: PositiveInt = 3
+    """Children of a state, at most; 1 is a chain without values (Chain-of-Traversals)."""
+    depth: PositiveInt = 10
+    """Actions after which only an answer is allowed; a hop takes three."""
+    expansions: PositiveInt = 20
+    """States expanded, at most."""
+    threshold: Share = 0.8
+    """An answer of this value ends the search."""
+    errors: NonNegativeInt = 2
+    """Consecutive errors after which a path, or the model, is given up."""
+    temperature: NonNegativeFloat = 1.0
+    """Of sampled actions; values are asked for at 0."""
+    rows: PositiveInt = 10_000
+    """Facts read by one expansion, at most; where there are more, the answer says so."""
+    listed: PositiveInt = 50
+    """Options shown in a prompt, at most."""
+    omit: Omit = "seeds"
+    """What a new set leaves out: the entities of the question, or all on the way to it."""
+
+
+class BudgetConfig(Base):
+    """Most that one question may cost; what was found until then is the answer, marked."""
+
+    calls: PositiveInt | None = None
+    """Requests to the model."""
+    tokens: PositiveInt | None = None
+    """Tokens read and written."""
+    seconds: PositiveFloat | None = None
+    """Wall time."""
+    dollars: PositiveFloat | None = None
+    """Money, where --chat.prices are given."""
+
+
+class AskSpeed(SpeedConfig):
+    """Knobs that change only speed."""
+
+    questions: PositiveInt = 64
+    """Questions under way at once."""
+
+
+class Config(RunConfig):
+    """Answer questions from knowledge graphs by tree search, with the facts each answer rests on."""
+
+    question: Annotated[str | None, Positional] = None
+    """A question."""
+    questions: Path | None = None
+    """Instead of one question: JSONL with id, question and, to measure, answer; see the README."""
+    kg: list[str] = []
+    """Knowledge graphs: folders, .tsv, .nt or .ttl files, or lab:NAME."""
+    changes: Path | None = None
+    """Fact changes that hold from now on, JSONL as `upright edit` takes them; the graph is not touched."""
+    seeds: Names = []
+    """Names or ids of the entities of the question (default: those whose names stand in it)."""
+    chat: ChatConfig = ChatConfig(model="lab:traveller")
+    style: Literal["auto", "plain", "compact"] = "auto"
+    """Prompts with instructions, or transcripts for a model of `upright ask learn` (auto: as the model is)."""
+    search: SearchConfig = SearchConfig()
+    budget: BudgetConfig = BudgetConfig()
+    speed: AskSpeed = AskSpeed(batch_rows=128)
+
+    @model_validator(mode="after")
+    def _asked(self) -> Self:
+        if (self.question is None) == (self.questions is None):
+            raise ValueError("give either a question or --questions FILE")
+        if not self.kg:
+            raise ValueError("--kg is missing: give a knowledge graph (folder, TSV, N-Triples, Turtle or lab:NAME)")
+        return self
+
+
+class Lessons(Base):
+    """Write questions about a graph, with their answers, made from the words of its relations."""
+
+    kg: list[str]
+    """Knowledge graphs; the words come from the relations.toml beside them."""
+    file: Path
+    """JSONL file to write."""
+    count: PositiveInt = 1000
+    """Questions; a third each of one, two and three steps."""
+    split: Literal["teach", "measure"] = "teach"
+    """Words that teach, or those held out to measure."""
+    seed: NonNegativeInt = 0
+    """Seed of what is asked."""
+
+
+class Training(Base):
+    """How the actor is trained."""
+
+    tokens: PositiveInt = 4_000_000
+    """Training tokens."""
+    batch: PositiveInt = 4096
+    """Tokens of an update."""
+    learning_rate: PositiveFloat | None = None
+    """Step (default: 3e-3 from nothing, 1e-4 for a trained model)."""
+    wrong: NonNegativeFloat = 1.0
+    """Wrong turns, from which values are learnt, for each right one."""
+
+
+class Learn(RunConfig):
+    """Train a small model to drive the traversal, from questions and their answers alone."""
+
+    questions: Path
+    """JSONL with question and answer; seeds where the question does not name its entities as the graph does."""
+    kg: list[str]
+    """Knowledge graphs in which the answers are found."""
+    model: str | None = None
+    """Model to tune: Hugging Face id or folder (default: a small one, from nothing)."""
+    hops: Annotated[int, Field(ge=1, le=4)] = 3
+    """Longest gold path."""
+    agreement: Share = 0.5
+    """A path is gold if what it reaches agrees with the answers at least so well (F1)."""
+    omit: Omit = "seeds"
+    """What a new set leaves out, here and when the model is asked."""
+    held_out: Share = 0.05
+    """Share of the questions that are not learnt, to check the model on."""
+    shape: Shape = Shape(vocabulary=3000, hidden=128, mlp=384, layers=4, heads=4, context=512)
+    """Size of a small model from nothing."""
+    train: Training = Training()
+    save_every: PositiveFloat = 120.0
+    """Seconds between checkpoints of the training."""
+    speed: SpeedConfig = SpeedConfig(batch_rows=128)

@@ -1,0 +1,228 @@
+"""Wiring of `upright ask`: open graphs and model, search for each question, measure, report."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+
+from upright.knowledge.changes import check_changes, read_changes
+from upright.knowledge.files import open_graph, open_relations
+from upright.knowledge.graph import Edge, KnowledgeGraph
+from upright.knowledge.literals import moment, quantity
+from upright.knowledge.overlay import Overlay
+from upright.models.chat import Client, Prices, open_chat
+from upright.run.evidence import Metric, mean, proportion
+from upright.run.files import append_jsonl
+from upright.run.folder import RunFolder, RunResult, open_run
+from upright.run.progress import progress
+from upright.traversal import present
+from upright.traversal.budget import Limits
+from upright.traversal.config import Config
+from upright.traversal.measure import judge, summary
+from upright.traversal.prompts import Compact, Plain, Style
+from upright.traversal.questions import Question, of_text, read_questions
+from upright.traversal.record import Outcome, Row
+from upright.traversal.search import Literals, Searcher, Settings
+from upright.traversal.seeds import seeds_of
+from upright.traversal.style import Manner, manner_of
+
+ANSWERS, SEARCHES = "answers.jsonl", "searches.jsonl"
+SHARD = 256  # questions of a step: what a kill loses at most
+
+
+class Reply(BaseModel):
+    """The answer to one question, as it stands in answers.jsonl; `evidence` are facts by ids."""
+
+    id: str
+    question: str
+    answer: tuple[str, ...]
+    score: float | None
+    evidence: tuple[Edge, ...]
+    status: str
+    grounded: bool
+    form: str
+    notes: tuple[str, ...]
+    reason: str
+    seeds: tuple[str, ...]
+    calls: int
+    cached: int
+    tokens: tuple[int, int]
+    dollars: float | None
+    seconds: float
+
+
+class Searched(BaseModel):
+    """A reply with the record of its search."""
+
+    reply: Reply
+    rows: list[Row]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result(RunResult):
+    """Answers in the order of the questions; `labels` of the entities and relations in their evidence."""
+
+    answers: Sequence[Reply]
+    labels: dict[str, str]
+
+    @property
+    def message(self) -> str:
+        """The answer with its evidence where one question was asked, and where to look further."""
+        if len(self.answers) > 1:
+            return super().message
+        return f"{present.for_terminal(self.answers[0], self.labels)}\n{super().message}"
+
+    def summary(self) -> Sequence[Metric]:
+        """Nothing but the answer where one question was asked."""
+        return self.metrics if len(self.answers) > 1 else ()
+
+
+def run(config: Config) -> Result:
+    """Answer questions by tree search over knowledge graphs.
+
+    Raises:
+        UserError: for a graph, a model, questions or changes that cannot be used.
+    """
+    graph = _graph(config)
+    questions = read_questions(config.questions) if config.questions else [of_text(config.question or "", config.seeds)]
+    with open_run(config, verb="ask") as folder:
+        for path in (config.questions, config.changes):
+            if path is not None:
+                folder.input(path)
+        searched = asyncio.run(_all(config, folder, graph, questions))
+        for one in searched:
+            append_jsonl(folder.path / ANSWERS, one.reply.model_dump(mode="json"))
+            append_jsonl(folder.path / SEARCHES, {"id": one.reply.id, "rows": one.rows})
+        replies = [one.reply for one in searched]
+        labels = _labels(graph, replies)
+        found = metrics(questions, replies)
+        folder.finish(found, present.report(config, questions, searched, labels, found))
+        return Result(out=folder.path, metrics=found, answers=replies, labels=labels)
+
+
+def _graph(config: Config) -> KnowledgeGraph:
+    graph = open_graph(config.kg)
+    if config.changes is None:
+        return graph
+    relations = open_relations(config.kg, graph)
+    return Overlay(graph, list(check_changes(read_changes(config.changes), graph, relations).require()), relations)
+
+
+# --- asking ----------------------------------------------------------------------------------------------------
+
+
+async def _all(
+    config: Config, folder: RunFolder, graph: KnowledgeGraph, questions: Sequence[Question]
+) -> list[Searched]:
+    manner = manner_of(config.chat)
+    raw = manner is not None and config.style != "plain"
+    found: list[Searched] = []
+    async with open_chat(config.chat.model_copy(update={"raw": raw or config.chat.raw})) as client:
+        if client.weights is not None:
+            folder.model(client.weights)
+        searcher = _searcher(config, graph, client, manner)
+        with progress("questions", total=len(questions)) as bar:
+            for start in range(0, len(questions), SHARD):
+                shard = questions[start : start + SHARD]
+                found += await _shard(config, folder, searcher, start, shard)
+                bar.advance(len(shard))
+        spent = client.meter.snapshot()
+        folder.spend(spent.prompt, spent.completion, spent.cost)
+    return found
+
+
+async def _shard(
+    config: Config, folder: RunFolder, searcher: Searcher, start: int, questions: Sequence[Question]
+) -> list[Searched]:
+    """The answers of some questions, side by side; read back where they are there already."""
+    turn = asyncio.Semaphore(config.speed.questions)
+
+    async def ask(question: Question) -> Searched:
+        async with turn:
+            rows: list[Row] = []
+            outcome = await searcher.answer(question.question, seeds_of(searcher.graph, question), rows.append)
+            return Searched(reply=_reply(question, outcome), rows=rows)
+
+    # steps are computed by plain functions; this one waits for what was made before it
+    name = f"answers-{start:06d}"
+    if name in folder.done():
+        return folder.step(name, list, type=list[Searched])
+    made = await asyncio.gather(*map(ask, questions))
+    return folder.step(name, lambda: made, type=list[Searched])
+
+
+def _searcher(config: Config, graph: KnowledgeGraph, client: Client, manner: Manner | None) -> Searcher:
+    given = config.chat.prices
+    known = given.prompt is not None and given.completion is not None
+    return Searcher(
+        graph,
+        client,
+        _style(config, client, manner),
+        Literals(quantity, moment),
+        _settings(config, manner),
+        Limits(**config.budget.model_dump()),
+        Prices(given.prompt or 0.0, given.completion or 0.0) if known else None,
+    )
+
+
+def _style(config: Config, client: Client, manner: Manner | None) -> Style:
+    if config.style == "compact" or (config.style == "auto" and manner is not None):
+        return Compact()
+    return Plain() if client.context is None else Plain(tokens=min(Plain().tokens, client.context // 2))
+
+
+def _settings(config: Config, manner: Manner | None) -> Settings:
+    """As asked for; what is left open as the model was taught."""
+    open_ = {"omit", "depth"} - config.search.model_fields_set
+    taught = manner.model_dump(include=open_) if manner is not None else {}
+    return Settings(**{**config.search.model_dump(), **taught}, seed=config.seed)
+
+
+def _reply(question: Question, outcome: Outcome) -> Reply:
+    answer = outcome.answer
+    return Reply(
+        id=question.id,
+        question=question.question,
+        answer=outcome.labels,
+        score=outcome.value,
+        evidence=answer.evidence if answer else (),
+        status=outcome.status,
+        grounded=bool(answer and answer.grounded),
+        form=answer.form if answer else "",
+        notes=answer.notes if answer else (),
+        reason=outcome.reason,
+        seeds=outcome.seeds,
+        calls=outcome.calls,
+        cached=outcome.cached,
+        tokens=(outcome.prompt_tokens, outcome.completion_tokens),
+        dollars=outcome.dollars,
+        seconds=outcome.seconds,
+    )
+
+
+def _labels(graph: KnowledgeGraph, replies: Sequence[Reply]) -> dict[str, str]:
+    names = {name for reply in replies for edge in reply.evidence for name in edge}
+    return graph.labels(sorted(names | {seed for reply in replies for seed in reply.seeds}))
+
+
+# --- numbers ---------------------------------------------------------------------------------------------------
+
+
+def metrics(questions: Sequence[Question], replies: Sequence[Reply]) -> list[Metric]:
+    """How right the answers are where golds are given, and what they cost; no question is left out."""
+    pairs = list(zip(questions, replies, strict=True))
+    found = summary([judge(reply.answer, q.answer) for q, reply in pairs if q.answer]) if _any_gold(questions) else []
+    for name, grounded in (("grounded", True), ("not grounded", False)):
+        some = [judge(reply.answer, q.answer) for q, reply in pairs if q.answer and reply.grounded == grounded]
+        found += [metric for metric in summary(some, split=name) if metric.name == "EM-in" and some]
+    n = len(replies)
+    found.append(proportion("answers grounded in the graph", sum(reply.grounded for reply in replies), n))
+    found.append(proportion("searches that ended with an answer", sum(r.status == "answered" for r in replies), n))
+    found.append(mean("calls", [reply.calls for reply in replies], better="lower"))
+    found.append(mean("seconds", [reply.seconds for reply in replies], unit="s", better="lower"))
+    return found
+
+
+def _any_gold(questions: Sequence[Question]) -> bool:
+    return any(question.answer for question in questions)
