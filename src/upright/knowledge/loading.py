@@ -100,7 +100,7 @@ def _save_graph(folder: Path, found: Sequence[Source], shown: bool) -> tuple[dic
         reader = Reader(watch)
         graph = MemoryGraph(reader.read(found), reader.labels, reader.aliases, reader.descriptions)
     if not len(graph):
-        raise UserError(f"{', '.join(str(source.folder) for source in found)}: no facts to load")
+        raise UserError(f"{', '.join(str(path) for source in found for path in source.facts)}: no facts to load")
     _save_facts(folder, graph)
     _save_names(folder / "names.sqlite", reader, graph)
     return _record(graph, reader, found), reader.blank

@@ -1,6 +1,7 @@
 """Ids and facts in files that are mapped into memory: opened at once, shared by processes, read as needed."""
 
 import mmap
+import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ class FileIds:
     Code points and UTF-8 bytes sort alike, so an id is found by bisection over bytes.
     """
 
-    texts: mmap.mmap
+    texts: mmap.mmap | bytes
     starts: memoryview
 
     @classmethod
@@ -57,7 +58,8 @@ class FileIds:
     def map(cls, stem: Path) -> "FileIds":
         """The ids that `save` wrote."""
         with stem.with_suffix(".txt").open("rb") as file:
-            texts = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            empty = not file.seek(0, os.SEEK_END)  # which cannot be mapped
+            texts = b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         return cls(texts, map_array(stem.with_suffix(".starts.npy")).data)
 
     def __len__(self) -> int:
