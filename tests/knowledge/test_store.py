@@ -240,7 +240,7 @@ def test_a_hub_of_many_facts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ("SELECT ?x { ?x ?y }", r"the query is not SPARQL 1\.1 at line 1, column \d+, after 'SELECT \?x \{"),
+        ("SELECT ?x { ?x <y> <z> ", r"the query is not SPARQL 1\.1 at line 1, column \d+, after 'SELECT \?x \{"),
         ("SELECT ?x {\n <New York> ?y ?x }", r"line 2, column \d+, .*; in <…> write %20 for a space"),
         ("", r"line 1, column 1, after ''; mend it there"),
         ("INSERT DATA { <a> <b> <c> }", "is not SPARQL"),

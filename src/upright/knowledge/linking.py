@@ -116,7 +116,7 @@ def spans(graph: KnowledgeGraph, question: str) -> list[Span]:
     Names are compared as `link` does, so case and accents do not matter. Words such as "what" and "it" alone are
     names only when written exactly so, with a capital, and not at the beginning. An article belongs to a name
     only when the name has it too. A remote graph is asked only about parts that begin and end with a capital
-    letter or a number, and are no longer than six words.
+    letter or a number, do not begin with the first word where that is one of these, and have six words at most.
     """
     words = list(re.finditer(r"\w+", question))
     found: list[Span] = []
@@ -136,7 +136,7 @@ def _windows(words: Sequence[re.Match[str]], remote: bool) -> Iterator[tuple[int
     for length in range(longest, 0, -1):
         for first in range(len(words) - length + 1):
             last = first + length - 1
-            if not remote or (marked[first] and marked[last]):
+            if not remote or (marked[first] and marked[last] and not (first == 0 and words[0][0].lower() in PLAIN)):
                 yield first, last
 
 

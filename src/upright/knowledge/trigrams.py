@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-SHARE = 0.4  # Dice similarity from which a word may be another one misspelt
+SHARE = 0.3  # Dice similarity from which a word may be another one misspelt
 LONGEST = 64  # letters; longer "words" are keys and codes
 
 
@@ -47,14 +47,14 @@ class Trigrams:
     def alike(self, word: str, limit: int) -> list[int]:
         """Places of the words most like this one by Dice similarity, at least `SHARE`, the best first."""
         wanted = np.unique(_pieces(f"  {word} "))
-        places = np.searchsorted(self.pieces, wanted)
-        places = places[places < len(self.pieces)]
-        known = places[np.isin(self.pieces[places], wanted)].tolist()
+        size = len(wanted)
+        wanted = wanted[np.isin(wanted, self.pieces)]
+        known = np.searchsorted(self.pieces, wanted).tolist()
         lists = [self.words[self.starts[place] : self.starts[place + 1]] for place in known]
         if not lists:
             return []
         found, shared = np.unique(np.concatenate(lists), return_counts=True)
-        dice = 2 * shared / (self.sizes[found] + len(wanted))
+        dice = 2 * shared / (self.sizes[found] + size)
         order = np.lexsort((found, -dice))
         best: list[int] = found[order[dice[order] >= SHARE][:limit]].tolist()
         return best
