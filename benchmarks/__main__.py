@@ -29,6 +29,9 @@ PARTS = {
         "mitigate": "the accuracy-fairness frontier on adult and german",
         "interplay": "privacy levels x fairness constraints on adult and german",
     },
+    "ask": {
+        "metaqa": "an actor learnt from half of MetaQA, asked the other half, beside the graph's ceiling",
+    },
 }
 
 
