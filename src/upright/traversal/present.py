@@ -2,19 +2,16 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from upright.knowledge.graph import Edge
 from upright.run.evidence import Metric, display
 from upright.run.plots import forest
 from upright.run.report import Report
 from upright.run.trees import Twig, tree
+from upright.traversal.config import Config
 from upright.traversal.questions import Question
 from upright.traversal.record import Row
-
-if TYPE_CHECKING:
-    from upright.traversal.config import Config
-    from upright.traversal.runner import Reply, Searched
+from upright.traversal.replies import Reply, Searched
 
 SHOWN = 6  # searches drawn in a report
 TWIGS = 40  # nodes of a drawing
@@ -37,7 +34,7 @@ def facts_of(edges: Sequence[Edge], labels: Mapping[str, str]) -> list[str]:
     return [" → ".join(labels.get(name, name) for name in edge) for edge in edges]
 
 
-def for_terminal(reply: "Reply", labels: Mapping[str, str]) -> str:
+def for_terminal(reply: Reply, labels: Mapping[str, str]) -> str:
     """The answer, what it rests on, and what it cost."""
     answer = "; ".join(reply.answer) or "no answer"
     score = "" if reply.score is None else f", score {reply.score:.2f}"
@@ -52,9 +49,9 @@ def for_terminal(reply: "Reply", labels: Mapping[str, str]) -> str:
 
 
 def report(
-    config: "Config",
+    config: Config,
     questions: Sequence[Question],
-    searched: "Sequence[Searched]",
+    searched: Sequence[Searched],
     labels: Mapping[str, str],
     found: Sequence[Metric],
 ) -> Report:
@@ -84,7 +81,7 @@ def report(
     )
 
 
-def _claim(replies: "Sequence[Reply]", found: Sequence[Metric]) -> str:
+def _claim(replies: Sequence[Reply], found: Sequence[Metric]) -> str:
     if len(replies) == 1:
         return f"{replies[0].question} {'; '.join(replies[0].answer) or 'No answer was found'}."
     em_in = next((m for m in found if m.name == "EM-in" and m.split == "all" and m.value is not None), None)
@@ -93,7 +90,7 @@ def _claim(replies: "Sequence[Reply]", found: Sequence[Metric]) -> str:
     return f"{sum(bool(reply.answer) for reply in replies):,} of {len(replies):,} questions have an answer."
 
 
-def _example(page: Report, question: Question, one: "Searched", labels: Mapping[str, str]) -> None:
+def _example(page: Report, question: Question, one: Searched, labels: Mapping[str, str]) -> None:
     reply = one.reply
     page.section(reply.question)
     page.plot(

@@ -4,11 +4,9 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel
-
 from upright.knowledge.changes import check_changes, read_changes
 from upright.knowledge.files import open_graph, open_relations
-from upright.knowledge.graph import Edge, KnowledgeGraph
+from upright.knowledge.graph import KnowledgeGraph
 from upright.knowledge.literals import moment, quantity
 from upright.knowledge.overlay import Overlay
 from upright.models.chat import Client, Prices, open_chat
@@ -23,40 +21,13 @@ from upright.traversal.measure import judge, summary
 from upright.traversal.prompts import Compact, Plain, Style
 from upright.traversal.questions import Question, of_text, read_questions
 from upright.traversal.record import Outcome, Row
+from upright.traversal.replies import Reply, Searched
 from upright.traversal.search import Literals, Searcher, Settings
 from upright.traversal.seeds import seeds_of
 from upright.traversal.style import Manner, manner_of
 
 ANSWERS, SEARCHES = "answers.jsonl", "searches.jsonl"
 SHARD = 256  # questions of a step: what a kill loses at most
-
-
-class Reply(BaseModel):
-    """The answer to one question, as it stands in answers.jsonl; `evidence` are facts by ids."""
-
-    id: str
-    question: str
-    answer: tuple[str, ...]
-    score: float | None
-    evidence: tuple[Edge, ...]
-    status: str
-    grounded: bool
-    form: str
-    notes: tuple[str, ...]
-    reason: str
-    seeds: tuple[str, ...]
-    calls: int
-    cached: int
-    tokens: tuple[int, int]
-    dollars: float | None
-    seconds: float
-
-
-class Searched(BaseModel):
-    """A reply with the record of its search."""
-
-    reply: Reply
-    rows: list[Row]
 
 
 @dataclass(frozen=True, kw_only=True)
