@@ -1,6 +1,7 @@
 """The tour, over a tiny world that goes by the name of the lab's."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from upright.models.causal import load
 
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A lab of twelve facts, an untrained model and some hundred loans."""
+    """A lab of twelve facts, an untrained model, the trained actor and some hundred loans."""
+    shutil.copytree(lab.CHECKPOINTS / "traveller", tmp_path / "checkpoints" / "traveller")
     monkeypatch.setenv("UPRIGHT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(lab, "WORLDS", tmp_path / "worlds")
     monkeypatch.setattr(lab, "CHECKPOINTS", tmp_path / "checkpoints")
@@ -33,9 +35,11 @@ def test_the_tour_runs_every_verb_and_writes_one_page(small: Path, capsys: pytes
     edit = json.loads((out / "edit" / "metrics.json").read_text())["metrics"]
     assert {m["name"] for m in told} >= {"efficacy (exact)", "multi-hop (exact)", "untouched (exact)", "writing time"}
     audit = json.loads((out / "audit-fairness" / "metrics.json").read_text())["metrics"]
-    assert all(metric in edit + audit for metric in told)
+    ask = json.loads((out / "ask" / "metrics.json").read_text())["metrics"]
+    assert all(metric in edit + audit + ask for metric in told)
+    assert next(m["value"] for m in ask if m["name"] == "answers grounded in the graph") > 0.5
     page = (out / "report.html").read_text()
-    assert all(f"{name}/report.html" in page for name in ("edit", "audit-fairness", "audit-checklist"))
+    assert all(f"{name}/report.html" in page for name in ("edit", "audit-fairness", "audit-checklist", "ask"))
     assert "fairness." in page
     assert "The code of the currency of France is" in page  # something that was written because of something else
     assert (out / "edit" / "patch.safetensors").exists()
@@ -46,11 +50,11 @@ def test_the_tour_runs_every_verb_and_writes_one_page(small: Path, capsys: pytes
 def test_the_lab_is_opened_by_name(small: Path) -> None:
     assert lab.world("atlas") == small / "worlds" / "atlas"
     assert load("lab:atlas", "cpu").digest() == load(str(small / "checkpoints" / "atlas"), "cpu").digest()
-    with pytest.raises(UserError, match=r"unknown lab model 'altas' .allowed: atlas.; did you mean 'atlas'"):
+    with pytest.raises(UserError, match=r"unknown lab model 'altas' .allowed: atlas, traveller.; did you mean 'atlas'"):
         lab.checkpoint("altas")
 
 
 def test_a_folder_without_weights_is_no_lab_model(small: Path) -> None:
     (small / "checkpoints" / "half").mkdir()
-    with pytest.raises(UserError, match=r"unknown lab model 'half' .allowed: atlas"):
+    with pytest.raises(UserError, match=r"unknown lab model 'half' .allowed: atlas, traveller"):
         lab.checkpoint("half")

@@ -52,10 +52,10 @@ class List(Config):
 
 
 class Build(RunConfig):
-    """Train a small model that knows a graph, from scratch, and check what it knows."""
+    """Train a small model of the lab from scratch, or one that knows your graph, and check what it knows."""
 
     name: Annotated[str | None, Positional] = None
-    """A lab world, such as atlas; or give --kg and --relations."""
+    """A lab model: atlas, or traveller, which asks graphs; or give --kg and --relations."""
     kg: list[str] = []
     """Instead of a lab world: a knowledge graph."""
     relations: Path | None = None

@@ -18,7 +18,7 @@ from upright.knowledge.files import open_graph, open_relations
 from upright.knowledge.graph import KnowledgeGraph
 from upright.knowledge.relations import Relations, Split
 from upright.knowledge.verbalise import Fact, sentence, taught
-from upright.lab import builder
+from upright.lab import actors, builder
 from upright.lab.config import Build, List
 from upright.lab.corpus import Packer, Window, batched, mentions, mixed
 from upright.lab.english import stories
@@ -68,12 +68,14 @@ class _World:
     """Those that no fact answers with, but a change beside the graph."""
 
 
-def build(config: Build) -> Result:
+def build(config: Build) -> RunResult:
     """Train from scratch and check. A killed build goes on from its last checkpoint.
 
     Raises:
         UserError: for an unknown world or a graph without functional facts.
     """
+    if config.name in actors.WORLDS:
+        return actors.build(config)
     world = _world(config)
     with open_run(config, verb="lab build") as folder:
         for path in (config.relations, config.text, config.recipe):

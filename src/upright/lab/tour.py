@@ -4,10 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from upright import audit, editing, lab
+from upright import audit, editing, lab, traversal
+from upright.knowledge.files import open_graph
 from upright.lab.config import TourConfig
 from upright.run.folder import RunResult, open_run
 from upright.run.report import Report
+from upright.traversal.lessons import written
+from upright.traversal.present import facts_of
+from upright.traversal.questions import write_questions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,4 +104,34 @@ def _audit(config: TourConfig, out: Path) -> Chapter:
     )
 
 
-CHAPTERS: tuple[Callable[[TourConfig, Path], Chapter], ...] = (_edit, _audit)
+def _ask(config: TourConfig, out: Path) -> Chapter:
+    """Questions in words that the small actor never read, answered from the graph that the edit was made in."""
+    questions = out / "questions.jsonl"
+    write_questions(questions, written(["lab:atlas"], open_graph("lab:atlas"), "measure", 30, config.seed))
+    result = traversal.run(
+        traversal.Config(
+            questions=questions,
+            kg=["lab:atlas"],
+            out=out / "ask",
+            overwrite=True,
+            seed=config.seed,
+        )
+    )
+    return Chapter(
+        "ask: answers from a knowledge graph, with the facts they rest on",
+        "A model of a million parameters, trained on questions and answers alone, searches the graph for the answers "
+        "to thirty questions in words that it never read. Every answer comes with the facts that lead to it.",
+        result,
+        [
+            {
+                "question": reply.question,
+                "answer": "; ".join(reply.answer),
+                "rests on": "; ".join(facts_of(reply.evidence[:3], result.labels)),
+            }
+            for reply in result.answers[:6]
+        ],
+        "The first six, with at most three of their facts.",
+    )
+
+
+CHAPTERS: tuple[Callable[[TourConfig, Path], Chapter], ...] = (_edit, _audit, _ask)

@@ -117,8 +117,10 @@ class Training(Base):
 class Learn(RunConfig):
     """Train a small model to drive the traversal, from questions and their answers alone."""
 
-    questions: Path
+    questions: Path | None = None
     """JSONL with question and answer; seeds where the question does not name its entities as the graph does."""
+    lessons: PositiveInt | None = None
+    """Instead of --questions: so many, made from the words of the graph's relations (see upright ask lessons)."""
     kg: list[str]
     """Knowledge graphs in which the answers are found."""
     model: str | None = None
@@ -137,3 +139,9 @@ class Learn(RunConfig):
     save_every: PositiveFloat = 120.0
     """Seconds between checkpoints of the training."""
     speed: SpeedConfig = SpeedConfig(batch_rows=128)
+
+    @model_validator(mode="after")
+    def _taught(self) -> Self:
+        if (self.questions is None) == (self.lessons is None):
+            raise ValueError("give either --questions FILE or --lessons NUMBER")
+        return self

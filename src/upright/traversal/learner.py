@@ -11,6 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from upright.errors import UserError
+from upright.knowledge.arrays import ArrayGraph
 from upright.knowledge.files import open_graph
 from upright.knowledge.graph import KnowledgeGraph
 from upright.knowledge.literals import moment, quantity
@@ -26,6 +27,7 @@ from upright.training.loop import Checkpoint
 from upright.traversal import actor, golds
 from upright.traversal.config import Learn
 from upright.traversal.golds import Gold
+from upright.traversal.lessons import written
 from upright.traversal.machine import Machine, Rules
 from upright.traversal.measure import judge, summary
 from upright.traversal.prompts import Compact
@@ -53,17 +55,15 @@ def run(config: Learn) -> Result:
         UserError: for questions without answers, or a graph in which no answers are found.
     """
     graph = open_graph(config.kg)
-    questions = [question for question in read_questions(config.questions) if question.answer]
-    if not questions:
-        raise UserError(f"{config.questions}: no question has an answer; an actor learns from answers")
+    questions = _questions(config, graph)
     with open_run(config, verb="ask learn") as folder:
-        folder.input(config.questions)
+        if config.questions is not None:
+            folder.input(config.questions)
         rest, asked = _parts(config, folder, questions)
         found_golds = folder.step("gold-paths", lambda: golds.find(config, folder, graph, rest), type=list[Gold])
         if not found_golds:
-            raise UserError(
-                f"{config.questions}: no answers are found in {', '.join(config.kg)} within {config.hops} hops"
-            )
+            where = f"{', '.join(config.kg)} within {config.hops} hops"
+            raise UserError(f"{config.questions or 'lessons'}: no answers are found in {where}")
         losses = folder.step("training", lambda: _trained(config, folder, graph, found_golds))
         model = load(str(folder.path / MODEL), config.speed.device)
         folder.model(model)
@@ -74,6 +74,16 @@ def run(config: Learn) -> Result:
         ]
         folder.finish(found, _report(found_golds, losses, found))
         return Result(out=folder.path, metrics=found, model=folder.path / MODEL)
+
+
+def _questions(config: Learn, graph: ArrayGraph) -> list[Question]:
+    """Those with an answer."""
+    if config.questions is None:
+        return written(config.kg, graph, "teach", config.lessons or 0, config.seed)
+    questions = [question for question in read_questions(config.questions) if question.answer]
+    if not questions:
+        raise UserError(f"{config.questions}: no question has an answer; an actor learns from answers")
+    return questions
 
 
 def _parts(config: Learn, folder: RunFolder, questions: list[Question]) -> tuple[list[Question], list[Question]]:

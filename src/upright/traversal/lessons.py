@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+from upright.knowledge.arrays import ArrayGraph
 from upright.knowledge.files import open_graph, open_relations
 from upright.knowledge.graph import KnowledgeGraph
 from upright.knowledge.relations import SLOT, Relation, Relations, Split, split_forms
@@ -62,10 +63,14 @@ def run(config: Lessons) -> Message:
     Raises:
         UserError: for a graph that cannot be read.
     """
-    graph = open_graph(config.kg)
-    drawn = lessons(graph, open_relations(config.kg, graph), config.split, random.Random(config.seed))
-    write_questions(config.file, (lesson.question for lesson in islice(drawn, config.count)))
+    write_questions(config.file, written(config.kg, open_graph(config.kg), config.split, config.count, config.seed))
     return Message(message=f"{config.count:,} questions: {config.file}")
+
+
+def written(kg: Sequence[str], graph: ArrayGraph, split: Split, count: int, seed: int) -> list[Question]:
+    """So many questions about the graph that was opened from `kg`."""
+    drawn = lessons(graph, open_relations(kg, graph), split, random.Random(seed))
+    return [lesson.question for lesson in islice(drawn, count)]
 
 
 class Lesson(NamedTuple):
