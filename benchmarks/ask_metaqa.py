@@ -16,7 +16,7 @@ from upright.run.evidence import Metric, scalar
 from upright.run.files import write_text
 from upright.traversal.config import Config, Learn, SearchConfig, Training
 from upright.traversal.measure import judge, summary
-from upright.traversal.paths import chosen, gold_paths, reach
+from upright.traversal.paths import Around, chosen, gold_paths, reach
 from upright.traversal.questions import Question, write_questions
 
 TOKENS = 8_000_000
@@ -81,7 +81,8 @@ def _ask(here: Path, kg: Path, hops: int, name: str, samples: int) -> Config:
 
 def ceiling(graph: KnowledgeGraph, questions: Sequence[Question], hops: int) -> Metric:
     """EM-in of a reader that knows every question's gold path."""
-    found = {q.id: gold_paths(graph, frozenset(q.seeds), frozenset(q.answer), hops) for q in questions}
+    around = Around(graph)
+    found = {q.id: gold_paths(around, frozenset(q.seeds), frozenset(q.answer), hops) for q in questions}
     paths = chosen(found)
     ends = [reach(graph, frozenset(q.seeds), paths[q.id]) if q.id in paths else () for q in questions]
     judged = [judge(sorted(end), q.answer) for end, q in zip(ends, questions, strict=True)]

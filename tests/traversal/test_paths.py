@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from upright.knowledge.memory import MemoryGraph
-from upright.traversal.paths import Found, chosen, gold_paths, reach
+from upright.traversal.paths import Around, Found, chosen, gold_paths, reach
 from upright.traversal.state import Step
 
 FILMS = MemoryGraph(
@@ -31,14 +31,14 @@ def test_the_seed_is_left_out_of_every_set() -> None:
 
 
 def test_the_path_that_leads_to_just_the_golds() -> None:
-    found = gold_paths(FILMS, frozenset(["M1"]), frozenset(["Bob"]), hops=3)
+    found = gold_paths(Around(FILMS), frozenset(["M1"]), frozenset(["Bob"]), hops=3)
     assert found == [Found((Step("director", "out"), Step("director", "in"), Step("actor", "out")), 1.0)]
-    assert gold_paths(FILMS, frozenset(["M1"]), frozenset(["nobody"]), hops=3) == []
+    assert gold_paths(Around(FILMS), frozenset(["M1"]), frozenset(["nobody"]), hops=3) == []
 
 
 def test_a_shorter_path_wins_and_equals_are_all_named() -> None:
     graph = MemoryGraph([("a", "r", "b"), ("a", "s", "b"), ("b", "t", "c"), ("c", "u", "b")])
-    found = gold_paths(graph, frozenset(["a"]), frozenset(["b"]), hops=3)
+    found = gold_paths(Around(graph), frozenset(["a"]), frozenset(["b"]), hops=3)
     assert [one.path for one in found] == [(Step("r", "out"),), (Step("s", "out"),)]
 
 
@@ -68,7 +68,7 @@ def test_no_path_agrees_better_than_what_is_found(
         for path in product(steps, repeat=hops):
             here = reach(graph, seeds, path)
             f1[path] = 2 * len(here & golds) / (len(here) + len(golds))
-    found = gold_paths(graph, seeds, frozenset(golds), hops=3)
+    found = gold_paths(Around(graph), seeds, frozenset(golds), hops=3)
     best = max(f1.values())
     assert bool(found) == (best > 0)
     if found:

@@ -9,7 +9,7 @@ from upright.knowledge.graph import KnowledgeGraph
 from upright.run.folder import RunFolder
 from upright.run.progress import track
 from upright.traversal.config import Learn
-from upright.traversal.paths import Found, chosen, gold_paths, reach
+from upright.traversal.paths import Around, Found, chosen, gold_paths, reach
 from upright.traversal.questions import Question
 from upright.traversal.seeds import seeds_of
 from upright.traversal.state import Step
@@ -35,9 +35,10 @@ def find(config: Learn, folder: RunFolder, graph: KnowledgeGraph, questions: Seq
     """The gold path of each question that has one; the others are dropped, and it is said why."""
     seeds: dict[str, tuple[str, ...]] = {}
     candidates: dict[str, list[Found]] = {}
+    around = Around(graph)
     for question in track(questions, "gold paths"):
         seeds[question.id] = seeds_of(graph, question)
-        candidates[question.id] = _candidates(config, graph, seeds[question.id], question)
+        candidates[question.id] = _candidates(config, around, seeds[question.id], question)
     paths = chosen(candidates)
     golds = []
     for question in questions:
@@ -61,11 +62,12 @@ def find(config: Learn, folder: RunFolder, graph: KnowledgeGraph, questions: Seq
     return golds
 
 
-def _candidates(config: Learn, graph: KnowledgeGraph, seeds: tuple[str, ...], question: Question) -> list[Found]:
+def _candidates(config: Learn, around: Around, seeds: tuple[str, ...], question: Question) -> list[Found]:
     if not seeds:
         return []
+    graph = around.graph
     golds = frozenset(chain(*(_ids(graph, answer) for answer in question.answer)))
-    found = gold_paths(graph, frozenset(seeds), golds, config.hops) if golds else []
+    found = gold_paths(around, frozenset(seeds), golds, config.hops) if golds else []
     if not found and len(question.answer) == 1 and question.answer[0].isdigit():
         return _counting(config, graph, frozenset(seeds), int(question.answer[0]))
     return [one for one in found if one.f1 >= config.agreement]

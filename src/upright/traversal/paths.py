@@ -5,7 +5,7 @@ it reaches. So "films that share an actor with M" does not answer M.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from upright.knowledge.graph import Direction, KnowledgeGraph
@@ -38,8 +38,39 @@ def reach(graph: KnowledgeGraph, seeds: frozenset[str], path: Path) -> frozenset
     return here
 
 
+class Around:
+    """The neighbours of entities by step, read from a graph in bulk and kept: searches meet the same ones again.
+
+    Args:
+        graph: where they are read from.
+        most: entities kept; beyond that all are forgotten.
+    """
+
+    def __init__(self, graph: KnowledgeGraph, most: int = 200_000) -> None:
+        self.graph, self._most = graph, most
+        self._kept: dict[str, dict[Step, frozenset[str]]] = {}
+
+    def of(self, entities: Collection[str]) -> list[dict[Step, frozenset[str]]]:
+        """For each entity, what every step from it leads to."""
+        if missing := [entity for entity in entities if entity not in self._kept]:
+            if len(self._kept) + len(missing) > self._most:
+                self._kept, missing = {}, list(entities)
+            self._read(missing)
+        return [self._kept[entity] for entity in entities]
+
+    def _read(self, entities: list[str]) -> None:
+        found: dict[str, dict[Step, set[str]]] = {entity: {} for entity in entities}
+        for step in _steps(self.graph, entities):
+            out = step.direction == "out"
+            for edge in self.graph.edges(entities, step.relation, step.direction):
+                near, far = (edge.head, edge.tail) if out else (edge.tail, edge.head)
+                found[near].setdefault(step, set()).add(far)
+        for entity, ways in found.items():
+            self._kept[entity] = {step: frozenset(ends) for step, ends in ways.items()}
+
+
 def gold_paths(
-    graph: KnowledgeGraph, seeds: frozenset[str], golds: frozenset[str], hops: int, widest: int = 3000
+    around: Around, seeds: frozenset[str], golds: frozenset[str], hops: int, widest: int = 3000
 ) -> list[Found]:
     """The shortest paths of at most `hops` steps that agree best with the golds; none if no path meets a gold.
 
@@ -48,7 +79,7 @@ def gold_paths(
         widest: sets larger than this are not gone on from.
     """
     best: list[Found] = []
-    for path, here in _walks(graph, seeds, golds, hops, widest):
+    for path, here in _walks(around, seeds, golds, hops, widest):
         met = len(here & golds)
         f1 = 2 * met / (len(here) + len(golds))
         if met and (not best or f1 > best[0].f1 + 1e-12):
@@ -59,34 +90,42 @@ def gold_paths(
 
 
 def _walks(
-    graph: KnowledgeGraph, seeds: frozenset[str], golds: frozenset[str], hops: int, widest: int
+    around: Around, seeds: frozenset[str], golds: frozenset[str], hops: int, widest: int
 ) -> Iterator[tuple[Path, frozenset[str]]]:
     """All paths with what they reach, the shorter ones first; only those from which a gold can still be met."""
-    near = _nearness(graph, golds, hops)
+    near = _nearness(around, golds, hops)
     level: list[tuple[Path, frozenset[str]]] = [((), seeds)]
     for depth in range(hops):
         following = []
         for path, here in level:
             if len(here) > widest:
                 continue
-            for step in _steps(graph, here):
-                there = take(graph, here, step) - seeds
+            for step, ends in _onwards(around, here).items():
+                there = frozenset().union(*ends) - seeds
                 if not there.isdisjoint(near[hops - depth - 1]):
                     following.append(((*path, step), there))
         yield from following
         level = following
 
 
-def _steps(graph: KnowledgeGraph, here: frozenset[str]) -> list[Step]:
+def _onwards(around: Around, here: frozenset[str]) -> dict[Step, list[frozenset[str]]]:
+    """Where each step leads from each entity of a set; steps outwards first, by name."""
+    ways: dict[Step, list[frozenset[str]]] = {}
+    for one in around.of(here):
+        for step, ends in one.items():
+            ways.setdefault(step, []).append(ends)
+    return {step: ways[step] for step in sorted(ways, key=lambda step: (step.direction == "in", step.relation))}
+
+
+def _steps(graph: KnowledgeGraph, here: Collection[str]) -> list[Step]:
     return [Step(relation, way) for way in DIRECTIONS for relation in graph.relations(here, way)]
 
 
-def _nearness(graph: KnowledgeGraph, golds: frozenset[str], hops: int) -> list[frozenset[str]]:
+def _nearness(around: Around, golds: frozenset[str], hops: int) -> list[frozenset[str]]:
     """Entities from which a gold is at most 0, 1, … steps away."""
     rings = [golds]
     for _ in range(hops - 1):
-        here = rings[-1]
-        rings.append(here.union(*(take(graph, here, step) for step in _steps(graph, here))))
+        rings.append(rings[-1].union(*(ends for one in around.of(rings[-1]) for ends in one.values())))
     return rings
 
 
