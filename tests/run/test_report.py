@@ -8,7 +8,7 @@ import pytest
 from upright.run.evidence import Metric, display, interval, proportion, scalar
 from upright.run.manifest import Manifest
 from upright.run.plots import forest
-from upright.run.report import Report
+from upright.run.report import Report, link
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 METRICS = [
@@ -141,3 +141,22 @@ def test_dropped_rows_are_counted(tmp_path: Path) -> None:
 def test_no_metrics_give_no_empty_table(tmp_path: Path) -> None:
     page, _ = written(Report("Edit", "Claim."), tmp_path, [])
     assert "<table" not in page
+
+
+def test_a_link_leads_to_the_web_only_and_is_escaped(tmp_path: Path) -> None:
+    page = Report("Ask", "One fact.", headline=None)
+    page.section("Facts").examples(
+        [{"of": link("A & B", "https://example.org/?a=1&b=2"), "is": link("<c>", "javascript:x")}]
+    )
+    page.write(tmp_path / "report.html", "upright ask")
+    text = (tmp_path / "report.html").read_text()
+    assert '<a href="https://example.org/?a=1&amp;b=2">A &amp; B</a>' in text
+    assert "&lt;c&gt;" in text
+    assert "javascript" not in text
+
+
+def test_a_report_may_have_no_cards(tmp_path: Path) -> None:
+    found = [scalar("calls", 12)]
+    for headline, cards in (((), 1), (None, 0)):
+        Report("Ask", "One.", headline).write(tmp_path / "report.html", "upright ask", found)
+        assert (tmp_path / "report.html").read_text().count('class="card"') == cards

@@ -46,12 +46,13 @@ class Report:
     Args:
         title: what kind of run it was, in two or three words.
         claim: what came out, in one sentence; its numbers must stand in the metrics.
-        headline: names of up to four metrics for the cards at the top (default: the first that changed).
+        headline: names of up to four metrics for the cards at the top (default: the first that changed); None for no
+            cards.
     """
 
     title: str
     claim: str
-    headline: Sequence[str] = ()
+    headline: Sequence[str] | None = ()
     _blocks: list[Block] = field(default_factory=list)
     _facts: dict[str, str] = field(default_factory=dict)
     _limits: list[str] = field(default_factory=list)
@@ -71,12 +72,12 @@ class Report:
     def examples(
         self, rows: Sequence[Mapping[str, object]], caption: str = "Picked at random, by the run's seed."
     ) -> Self:
-        """Examples side by side; the keys of the first row head the columns."""
+        """Examples side by side; the keys of the first row head the columns. A value may be a `link`."""
         heads = list(rows[0]) if rows else []
         return self._add(
             "examples",
             heads=heads,
-            rows=[[str(row[head]) for head in heads] for row in rows],
+            rows=[[_shown(row[head]) for head in heads] for row in rows],
             caption=caption,
         )
 
@@ -128,6 +129,8 @@ class Report:
         return [row for row in rows if row not in tabled]
 
     def _headline_rows(self, rows: list[Change]) -> list[Change]:
+        if self.headline is None:
+            return []
         if not self.headline:
             return ([row for row in rows if row.delta is not None] or rows)[:CARDS]
         by_name = {row.name: row for row in reversed(rows)}  # the first of a name wins
@@ -135,6 +138,17 @@ class Report:
         if absent:
             raise ValueError(f"headline names no metric: {', '.join(absent)} (metrics: {', '.join(by_name)})")
         return [by_name[name] for name in self.headline][:CARDS]
+
+
+def link(text: str, address: str | None) -> str:
+    """A text that leads to a page of the web; the plain text for any other address."""
+    if address is None or not address.startswith(("http://", "https://")):
+        return text
+    return Markup('<a href="{}">{}</a>').format(address, text)
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) else str(value)  # str() would take its mark from a link
 
 
 def _environment() -> Environment:
