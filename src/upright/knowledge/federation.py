@@ -1,12 +1,13 @@
 """Several knowledge graphs as one."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import product, zip_longest
+from typing import NamedTuple
 
 from upright.errors import UserError, unknown
 from upright.knowledge.failures import GraphError
-from upright.knowledge.graph import Direction, Edge, KnowledgeGraph, Likeness, Match, Searchable, walk
+from upright.knowledge.graph import Direction, Edge, KnowledgeGraph, Likeness, Match, Searchable, address, walk
 from upright.knowledge.same_as import Classes, Pair, graph_of
 
 TO_SORT = 10_000  # facts that are fetched whole to find the first of them
@@ -17,71 +18,118 @@ class Federation:
 
     Every id is written `name:id`, with the name of its graph. Ids that pairs declare to be one thing are one,
     which goes by its first member: that of the graph named first, then the least id. Relations stay those of
-    their graphs. A graph that fails (`GraphError`) is left out of an answer and leaves a line in `notes`.
+    their graphs. A graph that fails (`GraphError`) is left out of an answer and leaves a line in `notes`, and in
+    those of the `noting` block around the call.
 
     With a `limit`, facts of a graph whose ids stand for those of another one come in the order of its own
-    ids where there are more than `TO_SORT` of them.
+    ids where there are more than `TO_SORT` of them, or where the links were found by `rules`.
 
     Args:
         graphs: by name; the order counts.
         same_as: pairs of namespaced ids that mean the same thing; what a graph does not hold does no harm.
+        rules: how further links are found, whenever a thing is met for the first time; see `Links`.
 
     Attributes:
-        pairs: the links in force.
         notes: what went wrong, a line for each time.
     """
 
-    def __init__(self, graphs: Mapping[str, KnowledgeGraph], same_as: Iterable[Pair] = ()) -> None:
+    def __init__(
+        self, graphs: Mapping[str, KnowledgeGraph], same_as: Iterable[Pair] = (), rules: Sequence[Rule] = ()
+    ) -> None:
         if not graphs:
             raise UserError("a federation of no graphs; give one or more")
         for name in graphs:
             if not name or ":" in name:
                 raise UserError(f"graph name {name!r}: give a name without a colon")
-        self.pairs = frozenset(same_as)
-        for id in sorted({id for pair in self.pairs for id in pair}):
+        self._declared = frozenset(same_as)
+        for id in sorted({id for pair in self._declared for id in pair}):
             if graph_of(id) not in graphs:
                 raise unknown("graph", graph_of(id), graphs)
-        self.notes: list[str] = []
         self.remote = any(getattr(graph, "remote", False) for graph in graphs.values())
         self._graphs = dict(graphs)
-        self._same = Classes(self.pairs, list(graphs))
-        self._folded = self._same.folded()
-        self._renamed = self._same.linked() - set(list(graphs)[:1]) | self._folded
+        self._use(Links(rules, self._declared, list(graphs)), [])
+
+    def _use(self, same: Links, notes: list[str]) -> None:
+        self._same, self.notes = same, notes
+        same.notes = notes
+        self._folded = same.folded()
+        self._renamed = same.linked() - set(list(self._graphs)[:1]) | self._folded
+
+    # --- links ---
+
+    @property
+    def pairs(self) -> frozenset[Pair]:
+        """The links in force: those declared, and those found for all that was met so far."""
+        return self._declared.union(self._same.found)
 
     def linked(self, *pairs: Pair) -> "Federation":
         """The same graphs with further links; the notes go on in the same list."""
-        return self._with(self.pairs.union(pairs))
+        return self._with(self._declared.union(pairs), self._same.refused.difference(pairs))
 
     def unlinked(self, *pairs: Pair) -> "Federation":
         """The same graphs without some links, in either direction: as if they had never been made."""
-        return self._with(self.pairs.difference(pairs, [(right, left) for left, right in pairs]))
+        both = {*pairs, *((right, left) for left, right in pairs)}
+        return self._with(self._declared - both, self._same.refused | both)
 
-    def _with(self, pairs: Iterable[Pair]) -> "Federation":
+    def _with(self, pairs: Iterable[Pair], refused: Iterable[Pair]) -> "Federation":
         other = Federation(self._graphs, pairs)
-        other.notes = self.notes
+        other._use(Links(self._same.rules, other._declared, list(self._graphs), refused), self.notes)
         return other
+
+    def meet(self, ids: Iterable[str]) -> None:
+        """Find what some ids are linked to by the rules. All methods do so for the ids they take and give."""
+        self._same.meet(ids)
+
+    def found(self, ids: Iterable[str] | None = None) -> list[Found]:
+        """The links that the rules found for some ids, or for all that was met so far."""
+        if ids is None:
+            return sorted(Found(pair, how) for pair, how in self._same.found.items())
+        asked = list(ids)
+        self.meet(asked)
+        return self._same.of(asked)
 
     # --- ids ---
 
     def members(self, entity: str) -> tuple[str, ...]:
         """All ids, in all graphs, that mean the same as this one."""
+        self.meet([entity])
         return self._same.members(entity)
+
+    def text(self, id: str) -> str:
+        """The id in its own graph; of a literal its text."""
+        name, colon, rest = id.partition(":")
+        return rest if colon and name in self._graphs else id
+
+    def likeliest(self, ids: Iterable[str]) -> list[str]:
+        """Of ids in the order of `link` the first of each graph: what a name means to each of them."""
+        first: dict[str, str] = {}
+        for id in ids:
+            first.setdefault(graph_of(id), id)
+        return list(first.values())
 
     def _local(self, entities: Iterable[str]) -> dict[str, list[str]]:
         """The ids in each graph that some entities stand for, sorted."""
         found: dict[str, set[str]] = {name: set() for name in self._graphs}
-        for entity in set(entities):
+        asked = set(entities)
+        self.meet(asked)
+        for entity in asked:
             for member in self._same.members(entity):
                 name, colon, id = member.partition(":")
                 if colon and name in found:
                     found[name].add(id)
         return {name: sorted(ids) for name, ids in found.items() if ids}
 
-    def _global(self, name: str, id: str) -> str:
-        return self._same.first(f"{name}:{id}")
+    def _global(self, name: str, ids: Iterable[str]) -> list[str]:
+        """What the ids of a graph are called here."""
+        here = [f"{name}:{id}" for id in ids]
+        self.meet(here)
+        return [self._same.first(id) for id in here]
 
-    def _edge(self, name: str, edge: Edge) -> Edge:
-        return Edge(self._global(name, edge.head), f"{name}:{edge.relation}", self._global(name, edge.tail))
+    def _facts(self, name: str, edges: Iterable[Edge]) -> set[Edge]:
+        """Facts of a graph as they are written here."""
+        read = list(edges)
+        heads, tails = (self._global(name, (edge[place] for edge in read)) for place in (0, 2))
+        return {Edge(h, f"{name}:{edge.relation}", t) for h, edge, t in zip(heads, read, tails, strict=True)}
 
     @contextmanager
     def _noting(self, name: str) -> Iterator[None]:
@@ -90,6 +138,7 @@ class Federation:
             yield
         except GraphError as error:
             self.notes.append(f"{name}: {error}")
+            note(f"{name}: {error}")
 
     # --- facts ---
 
@@ -132,7 +181,7 @@ class Federation:
         if limit is not None and name in self._renamed:  # what is first there may not be first here
             many = graph.counts(ids, direction).get(relation, 0) > TO_SORT
             first = limit if many else None
-        return sorted({self._edge(name, edge) for edge in graph.edges(ids, relation, direction, first)})
+        return sorted(self._facts(name, graph.edges(ids, relation, direction, first)))
 
     def objects(self, head: str, relation: str) -> tuple[str, ...]:
         return tuple(edge.tail for edge in self.edges([head], relation))
@@ -153,7 +202,7 @@ class Federation:
         found = set[Edge]()
         for name, local_relation in wanted:
             with self._noting(name):
-                found.update(self._edge(name, edge) for edge in self._graphs[name].triples(local_relation))
+                found |= self._facts(name, self._graphs[name].triples(local_relation))
         yield from sorted(found)
 
     def paths(self, entity: str, hops: int) -> Iterator[tuple[Edge, ...]]:
@@ -169,7 +218,8 @@ class Federation:
             with self._noting(name):
                 for head, tail in product(heads, tails):
                     found.update(ask(Edge(head, relation, tail)))
-        return tuple(sorted((f"{name}:{key}", self._global(name, value)) for key, value in found))
+        values = self._global(name, (value for _, value in sorted(found)))
+        return tuple(sorted((f"{name}:{key}", value) for (key, _), value in zip(sorted(found), values, strict=True)))
 
     # --- names ---
 
@@ -182,6 +232,11 @@ class Federation:
                 texts[name] = {id: label for id, label in labels.items() if label != id}
         found = self._first_of(asked, texts)
         return {id: found.get(id) or self._bare(id) for id in asked}
+
+    def address(self, id: str) -> str | None:
+        """As the thing's own graph says; see `upright.knowledge.graph.address`."""
+        name, _, local = id.partition(":")
+        return address(self._graphs[name], local) if name in self._graphs else None
 
     def describe(self, ids: Iterable[str]) -> dict[str, str]:
         asked = list(dict.fromkeys(ids))
@@ -208,7 +263,7 @@ class Federation:
         ranked: list[list[str]] = []
         for name, graph in self._graphs.items():
             with self._noting(name):
-                ranked.append([self._global(name, id) for id in graph.link(text)])
+                ranked.append(self._global(name, graph.link(text)))
         return _in_turn([found, *ranked])
 
     def suggest(self, text: str) -> list[str]:
@@ -225,9 +280,11 @@ class Federation:
         for name, graph in self._graphs.items():
             if isinstance(graph, Searchable):
                 with self._noting(name):
-                    matches = [(self._global(name, id), near) for id, near in graph.search(text, likeness, limit)]
-                    ranked.append([id for id, _ in matches])
-                    relevance = dict(matches) | relevance
+                    matches = graph.search(text, likeness, limit)
+                    ids = self._global(name, (match.entity for match in matches))
+                    ranked.append(ids)
+                    near = (match.relevance for match in matches)
+                    relevance = dict(zip(ids, near, strict=True)) | relevance
         return [Match(id, relevance[id]) for id in _in_turn(ranked)[:limit]]
 
     def _first_of(self, ids: list[str], texts: dict[str, dict[str, str]]) -> dict[str, str]:
@@ -242,8 +299,28 @@ class Federation:
 
     def _bare(self, id: str) -> str:
         """What an entity without a label is called: its id in its own graph."""
-        name, _, rest = self._same.first(id).partition(":")
-        return rest if name in self._graphs and rest else id
+        return self.text(self._same.first(id)) or id
+
+
+def federation_of(graph: KnowledgeGraph) -> Federation | None:
+    """The federation that a graph is, or that lies under its changes."""
+    base = graph.base if isinstance(graph, Overlay) else graph
+    return base if isinstance(base, Federation) else None
+
+
+class Readers(NamedTuple):
+    """How the ids of literals are read as numbers and as dates; see `upright.knowledge.literals`."""
+
+    quantity: Callable[[str], float | None]
+    moment: Callable[[str], tuple[int, ...] | None]
+
+
+def readers(graph: KnowledgeGraph) -> Readers:
+    """Readers for the literals of a graph; those of a federation have the name of their graph before them."""
+    several = federation_of(graph)
+    if several is None:
+        return Readers(quantity, moment)
+    return Readers(lambda id: quantity(several.text(id)), lambda id: moment(several.text(id)))
 
 
 def _in_turn(ranked: list[list[str]]) -> list[str]:

@@ -6,7 +6,7 @@ that nothing depends on the order in which a graph was read.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 from urllib.parse import unquote
 
@@ -107,6 +107,26 @@ class Searchable(Protocol):
         common, rare ones counting more. "letters": they share most of their letters, as with a typing error.
         Case, accents, punctuation and a leading article make no difference.
         """
+        ...
+
+
+def address(graph: KnowledgeGraph, id: str) -> str | None:
+    """Where on the web a thing is shown, if its id is a web address or the graph knows one for it (`address`)."""
+    own: Callable[[str], str | None] | None = getattr(graph, "address", None)
+    found = own(id) if own else id
+    return found if found and found.startswith(("http://", "https://")) else None
+
+
+@runtime_checkable
+class Prefixed(Protocol):
+    """What a graph whose ids are shortened IRIs offers beyond `KnowledgeGraph`."""
+
+    def short(self, id: str) -> str:
+        """An IRI, or an id, as this graph writes it."""
+        ...
+
+    def full(self, id: str) -> str:
+        """The id with its prefix spelt out; one without a known prefix stays as it is."""
         ...
 
 

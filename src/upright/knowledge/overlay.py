@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from heapq import merge
 
 from upright.knowledge.changes import FactChange
-from upright.knowledge.graph import Direction, Edge, KnowledgeGraph, Likeness, Match, Searchable, walk
+from upright.knowledge.graph import Direction, Edge, KnowledgeGraph, Likeness, Match, Searchable, address, walk
 from upright.knowledge.naming import fold
 from upright.knowledge.relations import Relations
 
@@ -26,6 +26,8 @@ class Overlay:
     Without `relations` all relations are functional and none has an inverse. Objects may be new to the graph.
 
     Attributes:
+        base: the graph below.
+        remote: whether that is far away: each call may take seconds.
         added: facts of the overlay that the graph does not hold, sorted.
         removed: facts of the graph that no longer hold, sorted.
     """
@@ -33,7 +35,8 @@ class Overlay:
     def __init__(
         self, graph: KnowledgeGraph, changes: Iterable[FactChange], relations: Relations | None = None
     ) -> None:
-        self._base = graph
+        self.base = graph
+        self.remote = bool(getattr(graph, "remote", False))
         self._words = relations
         # where something changed: (head, relation) -> sorted tails, and (relation, tail) -> sorted heads
         self._objects: dict[tuple[str, str], list[str]] = {}
@@ -59,8 +62,8 @@ class Overlay:
         self._degrees.subtract(edge.tail for edge in self.removed)
         self._new_names: dict[str, list[str]] = defaultdict(list)
         for entity in sorted({end for edge in self.added for end in (edge.head, edge.tail)}):
-            if entity not in self._base:
-                self._new_names[fold(self._base.labels([entity])[entity])].append(entity)
+            if entity not in self.base:
+                self._new_names[fold(self.base.labels([entity])[entity])].append(entity)
 
     def _last_of_each(self, changes: Iterable[FactChange]) -> dict[Edge, None]:
         """The changes that hold, in order, as a set with an order."""
@@ -115,15 +118,15 @@ class Overlay:
         """The changeable tails of (head, relation) and heads of (relation, tail)."""
         head, relation, tail = edge
         if (head, relation) not in self._objects:
-            self._objects[head, relation] = sorted(self._base.objects(head, relation))
+            self._objects[head, relation] = sorted(self.base.objects(head, relation))
         if (relation, tail) not in self._subjects:
-            self._subjects[relation, tail] = sorted(self._base.subjects(relation, tail))
+            self._subjects[relation, tail] = sorted(self.base.subjects(relation, tail))
         return self._objects[head, relation], self._subjects[relation, tail]
 
     def _difference(self) -> tuple[tuple[Edge, ...], tuple[Edge, ...]]:
         added, removed = list[Edge](), list[Edge]()
         for (head, relation), tails in self._objects.items():
-            before, after = set(self._base.objects(head, relation)), set(tails)
+            before, after = set(self.base.objects(head, relation)), set(tails)
             added += (Edge(head, relation, tail) for tail in after - before)
             removed += (Edge(head, relation, tail) for tail in before - after)
         return tuple(sorted(added)), tuple(sorted(removed))
@@ -132,17 +135,17 @@ class Overlay:
         return isinstance(entity, str) and bool(self.relations([entity], "out") or self.relations([entity], "in"))
 
     def link(self, text: str) -> list[str]:
-        return [entity for entity in self._base.link(text) if entity in self] + self._new_names.get(fold(text), [])
+        return [entity for entity in self.base.link(text) if entity in self] + self._new_names.get(fold(text), [])
 
     def suggest(self, text: str) -> list[str]:
-        return self._base.suggest(text)
+        return self.base.suggest(text)
 
     def relations(self, entities: Iterable[str], direction: Direction = "out") -> list[str]:
         return list(self.counts(entities, direction))
 
     def counts(self, entities: Iterable[str], direction: Direction = "out") -> dict[str, int]:
         near = set(entities)
-        found = Counter(self._base.counts(near, direction))
+        found = Counter(self.base.counts(near, direction))
         for entity in near:
             found.update(self._changed[direction].get(entity, {}))
         return {relation: found[relation] for relation in sorted(found) if found[relation]}
@@ -152,7 +155,7 @@ class Overlay:
     ) -> list[Edge]:
         near = set(entities)
         changed = {entity for entity in near if relation in self._changed[direction].get(entity, ())}
-        kept = self._base.edges(near - changed, relation, direction, limit)
+        kept = self.base.edges(near - changed, relation, direction, limit)
         if direction == "out":
             own = (Edge(head, relation, tail) for head in changed for tail in self.objects(head, relation))
         else:
@@ -161,34 +164,48 @@ class Overlay:
 
     def objects(self, head: str, relation: str) -> tuple[str, ...]:
         changed = self._objects.get((head, relation))
-        return self._base.objects(head, relation) if changed is None else tuple(changed)
+        return self.base.objects(head, relation) if changed is None else tuple(changed)
 
     def subjects(self, relation: str, tail: str) -> tuple[str, ...]:
         changed = self._subjects.get((relation, tail))
-        return self._base.subjects(relation, tail) if changed is None else tuple(changed)
+        return self.base.subjects(relation, tail) if changed is None else tuple(changed)
 
     def in_degree(self, entity: str) -> int:
-        return self._base.in_degree(entity) + self._degrees[entity]
+        return self.base.in_degree(entity) + self._degrees[entity]
 
     def labels(self, ids: Iterable[str]) -> dict[str, str]:
-        return self._base.labels(ids)
+        return self.base.labels(ids)
+
+    def address(self, id: str) -> str | None:
+        """As the graph below says; see `upright.knowledge.graph.address`."""
+        return address(self.base, id)
 
     def describe(self, ids: Iterable[str]) -> dict[str, str]:
-        return self._base.describe(ids)
+        return self.base.describe(ids)
 
     def search(self, text: str, likeness: Likeness, limit: int) -> list[Match]:
         """What the graph below finds, without things that are in no fact any more; see `Searchable`."""
-        if not isinstance(self._base, Searchable):
+        if not isinstance(self.base, Searchable):
             return []
         gone = sum(entity not in self for entity in {end for edge in self.removed for end in (edge.head, edge.tail)})
-        return [match for match in self._base.search(text, likeness, limit + gone) if match.entity in self][:limit]
+        return [match for match in self.base.search(text, likeness, limit + gone) if match.entity in self][:limit]
 
     def aliases(self, entity: str) -> tuple[str, ...]:
-        return self._base.aliases(entity)
+        return self.base.aliases(entity)
+
+    def qualifiers(self, edge: Edge) -> tuple[tuple[str, str], ...]:
+        """What restricts a fact, as the graph below says; added facts have nothing that does."""
+        ask = getattr(self.base, "qualifiers", None)
+        return () if ask is None or edge in self.added else tuple(ask(edge))
+
+    @property
+    def notes(self) -> list[str]:
+        """What went wrong in the graph below, where it keeps notes."""
+        return list(getattr(self.base, "notes", ()))
 
     def triples(self, relation: str | None = None) -> Iterator[Edge]:
         removed = set(self.removed)
-        kept = (edge for edge in self._base.triples(relation) if edge not in removed)
+        kept = (edge for edge in self.base.triples(relation) if edge not in removed)
         return merge(kept, (edge for edge in self.added if relation in (None, edge.relation)))
 
     def paths(self, entity: str, hops: int) -> Iterator[tuple[Edge, ...]]:

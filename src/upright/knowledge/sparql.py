@@ -113,7 +113,7 @@ class Endpoint:
             return []
         parts = [self._edges(near, iri, direction, limit) for near in self._near(entities, direction)]
         rows = islice(merge(*(sorted(part) for part in parts)), limit)
-        return self._spelt([Edge(head, self._short(relation), tail) for head, tail in rows])
+        return self._spelt([Edge(head, self.short(relation), tail) for head, tail in rows])
 
     def objects(self, head: str, relation: str) -> tuple[str, ...]:
         return tuple(edge.tail for edge in self.edges([head], relation))
@@ -132,7 +132,7 @@ class Endpoint:
         columns, pattern = ("?h", "?r", "?t"), f"{self._pattern(iri)} {name}"
         for page in in_chunks(self._pages(columns, pattern), self._access.page_rows):
             kept = self._kept({row[1] for row in page})
-            yield from self._spelt([Edge(head, self._short(name), tail) for head, name, tail in page if name in kept])
+            yield from self._spelt([Edge(head, self.short(name), tail) for head, name, tail in page if name in kept])
 
     def paths(self, entity: str, hops: int) -> Iterator[tuple[Edge, ...]]:
         return walk(self, entity, hops)
@@ -147,6 +147,10 @@ class Endpoint:
         asked = list(dict.fromkeys(ids))
         found = self._texts({id: self._named(id) for id in asked}, (self._words.label,))
         return {id: found.get(id) or self._nameless(id) for id in asked}
+
+    def address(self, id: str) -> str | None:
+        """The IRI of a thing, which leads to its page in linked data; see `upright.knowledge.graph.address`."""
+        return self._prefixes.full(id)
 
     def describe(self, ids: Iterable[str]) -> dict[str, str]:
         return self._texts({id: self._named(id) for id in ids}, self._words.descriptions)
@@ -189,6 +193,14 @@ class Endpoint:
         columns, rows = self._asker.fetch(self.url, {"query": text}, read)
         return Table(tuple(columns), [tuple(row) for row in rows])
 
+    def short(self, id: str) -> str:
+        """An IRI, or an id, as this graph writes it."""
+        return self._prefixes.short(self._prefixes.full(id))
+
+    def full(self, id: str) -> str:
+        """The id with its prefix spelt out; one without a known prefix stays as it is."""
+        return self._prefixes.full(id)
+
     # --- what flavours differ in ---
 
     def _kept(self, relations: Iterable[str]) -> set[str]:
@@ -204,9 +216,6 @@ class Endpoint:
         return id
 
     # --- questions ---
-
-    def _short(self, id: str) -> str:
-        return self._prefixes.short(self._prefixes.full(id))
 
     def _near(self, entities: Iterable[str], direction: Direction) -> Iterator[_Near]:
         """The entities in batches, those that may be there."""
@@ -244,7 +253,7 @@ class Endpoint:
         def total() -> int:
             query = self._counts_query(near, direction)
             if self._asker.known(query):
-                return self._counted(self._asker.listed(query)).get(self._short(relation[1:-1]), 0)
+                return self._counted(self._asker.listed(query)).get(self.short(relation[1:-1]), 0)
             return self._asker.count(columns, pattern)
 
         return self._asker.pages(columns, pattern, limit, total)

@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from upright.knowledge.changes import check_changes, read_changes
 from upright.knowledge.files import open_graph, open_relations
-from upright.knowledge.graph import KnowledgeGraph
+from upright.knowledge.graph import KnowledgeGraph, address
 from upright.knowledge.literals import moment, quantity
 from upright.knowledge.overlay import Overlay
 from upright.models.chat import Client, Prices, open_chat
@@ -14,9 +15,10 @@ from upright.run.evidence import Metric, mean, proportion
 from upright.run.files import append_jsonl
 from upright.run.folder import RunFolder, RunResult, open_run
 from upright.run.progress import progress
-from upright.traversal import present
+from upright.traversal import page, present
 from upright.traversal.budget import Limits
 from upright.traversal.config import Config
+from upright.traversal.drawings import drawn_ids
 from upright.traversal.measure import judge, summary
 from upright.traversal.prompts import Compact, Plain, Style
 from upright.traversal.questions import Question, of_text, read_questions
@@ -66,9 +68,10 @@ def run(config: Config) -> Result:
             append_jsonl(folder.path / ANSWERS, one.reply.model_dump(mode="json"))
             append_jsonl(folder.path / SEARCHES, {"id": one.reply.id, "rows": one.rows})
         replies = [one.reply for one in searched]
-        labels = _labels(graph, replies)
+        labels = _labels(graph, searched)
         found = metrics(questions, replies)
-        folder.finish(found, present.report(config, questions, searched, labels, found))
+        where = partial(address, graph)
+        folder.finish(found, page.report(config, questions, searched, labels, where, found))
         return Result(out=folder.path, metrics=found, answers=replies, labels=labels)
 
 
@@ -172,9 +175,9 @@ def _reply(question: Question, outcome: Outcome) -> Reply:
     )
 
 
-def _labels(graph: KnowledgeGraph, replies: Sequence[Reply]) -> dict[str, str]:
-    names = {name for reply in replies for edge in reply.evidence for name in edge}
-    return graph.labels(sorted(names | {seed for reply in replies for seed in reply.seeds}))
+def _labels(graph: KnowledgeGraph, searched: Sequence[Searched]) -> dict[str, str]:
+    names = {name for one in searched for edge in one.reply.evidence for name in edge}
+    return graph.labels(sorted(names.union(*(drawn_ids(one.rows) for one in searched))))
 
 
 # --- numbers ---------------------------------------------------------------------------------------------------
