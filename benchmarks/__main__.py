@@ -31,6 +31,9 @@ PARTS = {
     },
     "ask": {
         "metaqa": "an actor learnt from half of MetaQA, asked the other half, beside the graph's ceiling",
+        "graphs": "a graph of 5 million facts loaded, opened and asked, beside peers",
+        "calls": "200 questions on a slow server, side by side and one call at a time, and again from the cache",
+        "changes": "100 changed facts of the lab's atlas, asked with and without the changes",
     },
 }
 

@@ -1,8 +1,10 @@
 """Everything that can go wrong, as one small tree.
 
     UprightError                 something upright itself reports
-    └── UserError (ValueError)   the user can fix it: one line, exit code 2
-        └── MissingExtra         an optional dependency is not installed (also an ImportError)
+    ├── UserError (ValueError)   the user can fix it: one line, exit code 2
+    │   └── MissingExtra         an optional dependency is not installed (also an ImportError)
+    └── GraphError               a knowledge graph does not answer now (in `upright.knowledge.failures`): a search
+                                 goes on without it; what cannot ends with a UserError of the same line
 
 A `UserError` says in one line what was got, what is allowed and what to do. Anything outside this tree that
 reaches the command line is a bug and keeps its traceback.

@@ -29,7 +29,7 @@ CAPABILITIES = {
     "traversal",
 }
 ON_TOP = {"cli", "__main__"}
-LAB_ON_TOP = {"builder", "tour", "run"}  # the lab's builder and tour stand on the capabilities
+LAB_ON_TOP = {"actors", "builder", "tour", "run"}  # the builders of the lab and the tour stand on the capabilities
 HEAVY = {"torch", "transformers", "matplotlib", "rich", "numpy", "polars", "pyarrow", "openai", "httpx", "httpx2"}
 
 

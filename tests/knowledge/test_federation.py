@@ -16,7 +16,7 @@ from upright.knowledge.federation import Federation
 from upright.knowledge.graph import Direction, Edge, KnowledgeGraph, Searchable
 from upright.knowledge.memory import MemoryGraph
 from upright.knowledge.reply_cache import ReplyCache
-from upright.knowledge.same_as import Classes, Pair, declared, discovered, read_links
+from upright.knowledge.same_as import Classes, Pair, discovered, read_links
 from upright.knowledge.sparql import Endpoint, open_endpoint
 
 from .naive import NaiveGraph
@@ -308,15 +308,6 @@ def test_a_bad_line_is_named(tmp_path: Path, line: str, message: str) -> None:
         read_links(path, ["geo", "music"])
     with pytest.raises(UserError, match="cannot be read"):
         read_links(tmp_path / "none.tsv", ["geo"])
-
-
-def test_links_that_a_graph_declares() -> None:
-    left = NaiveGraph([("x", "sameAs", "u"), ("y", "sameAs", "v"), ("x", "r", "y")])
-    graphs = {"a": left, "b": NaiveGraph([])}
-    assert declared(graphs, "a:sameAs", "b") == [("a:x", "b:u"), ("a:y", "b:v")]
-    assert declared(graphs, "a:sameAs", "b", form="id/{}", heads=["y"]) == [("a:y", "b:id/v")]
-    with pytest.raises(UserError, match="unknown graph 'c'"):
-        declared(graphs, "a:sameAs", "c")
 
 
 def test_links_that_are_found_by_hand() -> None:

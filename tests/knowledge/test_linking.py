@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from upright.knowledge.changes import FactChange
+from upright.knowledge.federation import Federation
 from upright.knowledge.graph import Likeness, Match
 from upright.knowledge.linking import Candidate, candidates, mentions, spans
 from upright.knowledge.memory import MemoryGraph
@@ -174,3 +175,14 @@ def test_a_remote_graph_is_asked_little() -> None:
     graph = Remote()
     assert mentions(graph, "Which islands near South Georgia are on the planet Earth?") == ["Q3", "Q9"]
     assert graph.asked == ["Georgia are on the planet Earth", "South Georgia", "Earth"]
+
+
+def test_a_graph_at_hand_beside_a_remote_one_is_asked_about_all_words() -> None:
+    far, here = Remote(), MemoryGraph([("sol", "unit of", "Earth")])
+    joined = Federation({"far": far, "here": here}, [("far:Q9", "here:Earth")])
+    assert mentions(joined, "Where on Earth is the sol money?") == ["far:Q9", "here:sol"]
+    assert far.asked == ["Earth"]
+    assert mentions(Overlay(joined, []), "Where on Earth is the sol money?") == ["far:Q9", "here:sol"]
+    changed = Overlay(joined, [FactChange(subject="far:Q9", relation="far:r", object="x")])
+    assert mentions(changed, "is the sol money?") == ["here:sol"]
+    assert mentions(Federation({"far": Remote()}), "the sol of south georgia") == []

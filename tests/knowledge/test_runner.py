@@ -52,3 +52,15 @@ def test_a_bad_line_is_named_and_nothing_is_left(tmp_path: Path, capsys: pytest.
     assert main(["kg", "load", str(tmp_path / "bad.nt"), "--out", str(tmp_path / "store")]) == 2
     assert "bad.nt:7" in capsys.readouterr().err
     assert not (tmp_path / "store").exists()
+
+
+def test_a_graph_that_does_not_answer_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    access = ["--access.retries", "0", "--access.cache", str(tmp_path / "replies.sqlite")]
+    for words in (
+        ["kg", "link", "sparql:http://127.0.0.1:1", "x"],
+        ["kg", "query", "sparql:http://127.0.0.1:1", "ASK {}"],
+    ):
+        assert main([*words, *access]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("upright: http://127.0.0.1:1: cannot be reached")
+        assert error.count("\n") == 1

@@ -7,7 +7,10 @@ import pytest
 
 from upright.knowledge.access import Access
 from upright.knowledge.failures import GraphError
-from upright.knowledge.graph import Edge, Match, Searchable
+from upright.knowledge.federation import Federation
+from upright.knowledge.graph import Edge, KnowledgeGraph, Match, Searchable
+from upright.knowledge.links import Stated
+from upright.knowledge.memory import MemoryGraph
 from upright.knowledge.reply_cache import ReplyCache
 from upright.knowledge.sparql import open_endpoint
 from upright.knowledge.wikidata import Wikidata, date
@@ -105,6 +108,16 @@ def test_relations_leave_out_what_leads_nowhere(graph: Wikidata) -> None:
     assert graph.edges(["wd:Q42"], "wdt:P999") == graph.edges(["wd:Q42"], "wd:P26") == []
     assert "wd:Q42" in graph
     assert "wd:Q8935487" not in graph  # only a category leads there
+
+
+def test_identifiers_are_no_facts_but_lead_to_other_graphs(graph: Wikidata) -> None:
+    books = MemoryGraph([("http://viaf.org/113230702", "wrote", "Life, the Universe and Everything")])
+    graphs: dict[str, KnowledgeGraph] = {"wiki": graph, "books": books}
+    joined = Federation(graphs, rules=[Stated(graphs, "wiki:wdt:P214", "books", "http://viaf.org/{}")])
+    assert "wiki:wdt:P214" not in joined.counts(["wiki:wd:Q42"])
+    assert joined.subjects("books:wrote", "books:Life, the Universe and Everything") == ("wiki:wd:Q42",)
+    assert joined.objects("wiki:wd:Q42", "books:wrote") == ("books:Life, the Universe and Everything",)
+    assert joined.notes == []
 
 
 def test_values_carry_their_precision_and_unit(graph: Wikidata) -> None:

@@ -20,16 +20,16 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 def test_only_the_own_tokens_are_targets(tokenizer: PreTrainedTokenizerFast) -> None:
-    (row,) = tokenised(tokenizer, [TRANSCRIPT], 100)
+    (row,), _ = tokenised(tokenizer, [TRANSCRIPT], 100)
     own = [token for token, target in zip(row.ids, row.targets, strict=True) if target != NOT_LEARNT]
     assert tokenizer.decode(own) == " EXPAND #1"
     assert all(target in (NOT_LEARNT, token) for token, target in zip(row.ids, row.targets, strict=True))
 
 
 def test_what_is_too_long_is_left_out_whole(tokenizer: PreTrainedTokenizerFast) -> None:
-    (row,) = tokenised(tokenizer, [TRANSCRIPT], 100)
-    assert tokenised(tokenizer, [TRANSCRIPT], len(row.ids)) == [row]
-    assert tokenised(tokenizer, [TRANSCRIPT], len(row.ids) - 1) == []
+    (row,), _ = tokenised(tokenizer, [TRANSCRIPT], 100)
+    assert tokenised(tokenizer, [TRANSCRIPT], len(row.ids)) == ([row], [])
+    assert tokenised(tokenizer, [TRANSCRIPT], len(row.ids) - 1) == ([], [TRANSCRIPT])
 
 
 def test_a_pass_shows_every_row_once_within_the_budget() -> None:
@@ -48,7 +48,7 @@ def test_a_pass_shows_every_row_once_within_the_budget() -> None:
 
 def test_an_actor_learns_its_lines(tokenizer: PreTrainedTokenizerFast) -> None:
     model = fresh.new_model(Shape(vocabulary=300, hidden=32, mlp=48, layers=1, heads=2, context=64), tokenizer, 0)
-    rows = tokenised(tokenizer, [TRANSCRIPT], 64)
+    rows, _ = tokenised(tokenizer, [TRANSCRIPT], 64)
     assert tokenizer.pad_token_id is not None
     losses = train(
         model,

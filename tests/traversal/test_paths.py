@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from upright.knowledge.memory import MemoryGraph
-from upright.traversal.paths import Around, Found, chosen, gold_paths, reach
+from upright.traversal.paths import Around, Found, chosen, gold_paths, reach, walks
 from upright.traversal.state import Step
 
 FILMS = MemoryGraph(
@@ -76,3 +76,39 @@ def test_no_path_agrees_better_than_what_is_found(
         assert {one.path for one in found} == {
             path for path, value in f1.items() if value == pytest.approx(best) and len(path) == shortest
         }
+
+
+@settings(max_examples=60, deadline=None)
+@given(edges, st.sampled_from("abcde"), st.integers(1, 4))
+def test_walks_are_all_paths_that_need_not_go_on_from_a_wide_set(
+    triples: list[tuple[str, str, str]], seed: str, widest: int
+) -> None:
+    graph, seeds = MemoryGraph(triples), frozenset([seed])
+    steps = [Step(relation, way) for relation in "rs" for way in (OUT, IN)]  # type: ignore[arg-type]
+    every = {}
+    for hops in (1, 2, 3):
+        for path in product(steps, repeat=hops):
+            sets = [reach(graph, seeds, path[:end]) for end in range(hops + 1)]
+            if all(sets) and all(len(here) <= widest for here in sets[:-1]):
+                every[path] = sets[-1]
+    found = list(walks(Around(graph), seeds, 3, widest=widest))
+    assert dict(found) == every
+    assert [len(path) for path, _ in found] == sorted(map(len, every))
+
+
+def test_a_hub_is_reached_but_not_gone_on_from() -> None:
+    graph = MemoryGraph([("a", "r", f"b{i}") for i in range(5)] + [("b0", "s", "c")])
+    paths = [(Step("r"),), (Step("r"), Step("s"))]
+    assert [path for path, _ in walks(Around(graph), frozenset("a"), 2)] == paths
+    assert [path for path, _ in walks(Around(graph), frozenset("a"), 2, widest=4)] == paths[:1]
+    assert gold_paths(Around(graph), frozenset("a"), frozenset("c"), 2, widest=4) == []
+
+
+@pytest.mark.parametrize("most", [1, 2, 100])
+def test_neighbours_are_the_same_however_few_are_kept(most: int) -> None:
+    around = Around(FILMS, most)
+    for _ in range(2):
+        for film in ("M1", "M2", "M3"):
+            (ways,) = around.of([film])
+            assert ways == {step: reach(FILMS, frozenset([film]), (step,)) for step in ways}
+            assert ways.keys() == {Step(edge.relation) for edge in FILMS.triples() if edge.head == film}

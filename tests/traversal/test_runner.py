@@ -9,7 +9,7 @@ from upright.errors import UserError
 from upright.models.chat.config import ChatConfig, ChatSpeed
 from upright.run.files import read_jsonl
 from upright.traversal.config import AskSpeed, BudgetConfig, Config, SearchConfig
-from upright.traversal.drawings import drawn_ids, local_graph, twigs
+from upright.traversal.drawings import twigs
 from upright.traversal.questions import Question, write_questions
 from upright.traversal.runner import Result, run
 

@@ -54,19 +54,92 @@ def test_states_on_the_way_are_worth_a_step_and_wrong_turns_are_not(machine: Mac
     verdicts = list(judged(machine, Compact(), WAY, 4.0, random.Random(0)))
     right = [one for one in verdicts if one.text.endswith("? yes\n")]
     wrong = [one for one in verdicts if one.text.endswith("? no\n")]
-    assert len(right) == 3  # after each of the two expansions, and the answer
+    assert len(right) == 3  # of seven: one more than the way has steps
     assert wrong
     assert not {one.text.removesuffix(" yes\n") for one in right} & {one.text.removesuffix(" no\n") for one in wrong}
     assert {one.text[slice(*one.own[0])] for one in verdicts} == {" yes", " no"}
 
 
 def test_counting_and_a_way_that_leads_nowhere(machine: Machine) -> None:
-    count = Way(
-        "How many countries are in South America?", ("South America",), (Step("continent", "in"),), counted=True
-    )
+    count = Way("How many countries are in South America?", ("South America",), (Step("continent", "in"),), "count #2")
     assert taught(machine, Compact(), count).text.endswith("#2 2\n> ANSWER count #2\n")
     nowhere = Way("Where?", ("Lima",), (Step("currency"),))
     with pytest.raises(Rejected):
         walked(machine, nowhere)
     found, failed = all_of(machine, [WAY, nowhere], 0.0, random.Random(0))
     assert (len(found), failed) == (4, [nowhere])
+
+
+# --- yes or no, and comparing ---
+
+SIZES = MemoryGraph(
+    [
+        ("Peru", "capital", "Lima"),
+        ("Chile", "capital", "Santiago"),
+        ("Peru", "continent", "America"),
+        ("Chile", "continent", "America"),
+        ("Peru", "people", "34"),
+        ("Chile", "people", "19"),
+    ]
+)
+
+
+@pytest.fixture
+def sizes() -> Machine:
+    return Machine(SIZES, Rules(depth=9, omit="seeds"), quantity, moment)
+
+
+def test_a_verdict_starts_from_one_of_its_entities(sizes: Machine) -> None:
+    asked = Way("Is Lima the capital of Chile?", ("Chile", "Lima"), (Step("capital"),), "is #1 in #2", "Chile")
+    found = taught(sizes, Compact(), asked)
+    assert found.text == (
+        "Q: Is Lima the capital of Chile?\n#1 Chile; Lima\n> EXPAND Chile capital\n#2 1\n> ANSWER is #1 in #2\n"
+    )
+    assert [found.text[start:end] for start, end in found.own][1] == " Chile"
+    state, reply = walked(sizes, asked)[-1]
+    answer = sizes.apply(state, reply).answer
+    assert answer is not None
+    assert answer.labels == ("no",)
+
+
+def test_entities_are_compared_without_a_step(sizes: Machine) -> None:
+    asked = Way("Which has more people, Chile or Peru?", ("Chile", "Peru"), (), "largest #1 by people")
+    assert taught(sizes, Compact(), asked).text == (
+        "Q: Which has more people, Chile or Peru?\n#1 Chile; Peru\n> ANSWER largest #1 by people\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        Way("Is Lima the capital of Chile?", ("Chile", "Lima"), (Step("capital"),), "is #1 in #2", "Chile"),
+        Way("The largest in America?", ("America",), (Step("continent", "in"),), "largest #2 by people"),
+    ],
+)
+def test_prompts_and_options_of_a_search_are_those_that_are_taught(sizes: Machine, asked: Way) -> None:
+    """Each prompt is a beginning of the transcript, and what is said next is among its choices."""
+    style, whole = Compact(), taught(sizes, Compact(), asked)
+    for (state, _), (start, end) in zip(walked(sizes, asked), whole.own, strict=False):
+        ask = style.act(sizes, state)
+        assert whole.text[:start] == ask.messages[-1].content
+        assert ask.choices is not None
+        assert whole.text[start:end].strip() in ask.choices
+
+
+def test_wrong_answers_of_these_kinds_are_other_forms(sizes: Machine) -> None:
+    """Beside the way: the smallest, a count, the whole set, a verdict; never what it answers itself."""
+    asked = Way("The largest in America?", ("America",), (Step("continent", "in"),), "largest #2 by people")
+    verdicts = [one.text for one in judged(sizes, Compact(), asked, 200.0, random.Random(1))]
+    wrong = [text for text in verdicts if text.endswith("? no\n")]
+    forms = {
+        line.removeprefix("> ANSWER ") for text in wrong for line in text.splitlines() if line.startswith("> ANSWER")
+    }
+    assert {"smallest #2 by people", "#2", "count #2"} <= forms
+    assert "largest #2 by people" not in forms
+
+
+def test_a_comparison_has_wrong_answers_too(sizes: Machine) -> None:
+    asked = Way("Which has more people, Chile or Peru?", ("Chile", "Peru"), (), "largest #1 by people")
+    verdicts = [one.text for one in judged(sizes, Compact(), asked, 200.0, random.Random(1))]
+    wrong = [text for text in verdicts if text.endswith("? no\n")]
+    assert any("> ANSWER smallest #1 by people" in text for text in wrong)

@@ -181,7 +181,7 @@ def _relation_id(name: str, graph: KnowledgeGraph, relations: Relations) -> str 
 
 def _ids(name: str, graph: KnowledgeGraph, usual: Callable[[str], bool]) -> list[str]:
     """Ids of what a name means here: of homonyms, those in a usual role, then the one called exactly so."""
-    found = list(dict.fromkeys([name, *graph.link(name)] if name in graph else graph.link(name)))
+    found = graph.link(name)
     found = [entity for entity in found if usual(entity)] or found
     labels = graph.labels(found)
     exact = [name] if name in found else [entity for entity in found if labels[entity] == name]

@@ -65,6 +65,9 @@ class Link(Config):
     mentions: bool = False
     """Find the names in a whole question."""
 
+    embed: str | None = None
+    """Model that ranks names of equal fit by meaning, with their descriptions: Hugging Face id, folder or lab:NAME."""
+
     json_: bool = False
     """Print JSON instead of a table."""
 

@@ -6,9 +6,12 @@ from itertools import product, zip_longest
 from typing import NamedTuple
 
 from upright.errors import UserError, unknown
-from upright.knowledge.failures import GraphError
+from upright.knowledge.failures import GraphError, note
 from upright.knowledge.graph import Direction, Edge, KnowledgeGraph, Likeness, Match, Searchable, address, walk
-from upright.knowledge.same_as import Classes, Pair, graph_of
+from upright.knowledge.links import Found, Links, Rule
+from upright.knowledge.literals import moment, quantity
+from upright.knowledge.overlay import Overlay
+from upright.knowledge.same_as import Pair, graph_of
 
 TO_SORT = 10_000  # facts that are fetched whole to find the first of them
 
@@ -30,6 +33,9 @@ class Federation:
         rules: how further links are found, whenever a thing is met for the first time; see `Links`.
 
     Attributes:
+        graphs: by name.
+        declared: the pairs of `same_as`.
+        remote: whether some graph is far away, so that a call may take seconds; `is_far`: all are.
         notes: what went wrong, a line for each time.
     """
 
@@ -41,39 +47,44 @@ class Federation:
         for name in graphs:
             if not name or ":" in name:
                 raise UserError(f"graph name {name!r}: give a name without a colon")
-        self._declared = frozenset(same_as)
-        for id in sorted({id for pair in self._declared for id in pair}):
+        self.declared = frozenset(same_as)
+        for id in sorted({id for pair in self.declared for id in pair}):
             if graph_of(id) not in graphs:
                 raise unknown("graph", graph_of(id), graphs)
-        self.remote = any(getattr(graph, "remote", False) for graph in graphs.values())
-        self._graphs = dict(graphs)
-        self._use(Links(rules, self._declared, list(graphs)), [])
+        self.remote, self.is_far = any(map(_far, graphs.values())), all(map(_far, graphs.values()))
+        self.graphs = dict(graphs)
+        self._use(Links(rules, self.declared, list(graphs)), [])
 
     def _use(self, same: Links, notes: list[str]) -> None:
         self._same, self.notes = same, notes
         same.notes = notes
         self._folded = same.folded()
-        self._renamed = same.linked() - set(list(self._graphs)[:1]) | self._folded
+        self._renamed = same.linked() - set(list(self.graphs)[:1]) | self._folded
 
     # --- links ---
 
     @property
     def pairs(self) -> frozenset[Pair]:
         """The links in force: those declared, and those found for all that was met so far."""
-        return self._declared.union(self._same.found)
+        return self.declared.union(self._same.found)
+
+    @property
+    def ways(self) -> list[str]:
+        """How links are found, beside those declared."""
+        return list(dict.fromkeys(rule.how for rule in self._same.rules))
 
     def linked(self, *pairs: Pair) -> "Federation":
         """The same graphs with further links; the notes go on in the same list."""
-        return self._with(self._declared.union(pairs), self._same.refused.difference(pairs))
+        return self._with(self.declared.union(pairs), self._same.refused.difference(pairs))
 
     def unlinked(self, *pairs: Pair) -> "Federation":
         """The same graphs without some links, in either direction: as if they had never been made."""
         both = {*pairs, *((right, left) for left, right in pairs)}
-        return self._with(self._declared - both, self._same.refused | both)
+        return self._with(self.declared - both, self._same.refused | both)
 
     def _with(self, pairs: Iterable[Pair], refused: Iterable[Pair]) -> "Federation":
-        other = Federation(self._graphs, pairs)
-        other._use(Links(self._same.rules, other._declared, list(self._graphs), refused), self.notes)
+        other = Federation(self.graphs, pairs)
+        other._use(Links(self._same.rules, other.declared, list(self.graphs), refused), self.notes)
         return other
 
     def meet(self, ids: Iterable[str]) -> None:
@@ -98,7 +109,7 @@ class Federation:
     def text(self, id: str) -> str:
         """The id in its own graph; of a literal its text."""
         name, colon, rest = id.partition(":")
-        return rest if colon and name in self._graphs else id
+        return rest if colon and name in self.graphs else id
 
     def likeliest(self, ids: Iterable[str]) -> list[str]:
         """Of ids in the order of `link` the first of each graph: what a name means to each of them."""
@@ -109,7 +120,7 @@ class Federation:
 
     def _local(self, entities: Iterable[str]) -> dict[str, list[str]]:
         """The ids in each graph that some entities stand for, sorted."""
-        found: dict[str, set[str]] = {name: set() for name in self._graphs}
+        found: dict[str, set[str]] = {name: set() for name in self.graphs}
         asked = set(entities)
         self.meet(asked)
         for entity in asked:
@@ -128,7 +139,8 @@ class Federation:
     def _facts(self, name: str, edges: Iterable[Edge]) -> set[Edge]:
         """Facts of a graph as they are written here."""
         read = list(edges)
-        heads, tails = (self._global(name, (edge[place] for edge in read)) for place in (0, 2))
+        ends = self._global(name, [edge.head for edge in read] + [edge.tail for edge in read])
+        heads, tails = ends[: len(read)], ends[len(read) :]
         return {Edge(h, f"{name}:{edge.relation}", t) for h, edge, t in zip(heads, read, tails, strict=True)}
 
     @contextmanager
@@ -146,7 +158,7 @@ class Federation:
         if isinstance(entity, str):
             for name, ids in self._local([entity]).items():
                 with self._noting(name):
-                    if any(id in self._graphs[name] for id in ids):
+                    if any(id in self.graphs[name] for id in ids):
                         return True
         return False
 
@@ -154,7 +166,7 @@ class Federation:
         found: dict[str, int] = {}
         for name, ids in self._local(entities).items():
             with self._noting(name):
-                for relation, number in self._graphs[name].counts(ids, direction).items():
+                for relation, number in self.graphs[name].counts(ids, direction).items():
                     if name in self._folded:  # facts of two ids that are one may be one fact
                         number = len(self._edges(name, ids, relation, direction, None))
                     found[f"{name}:{relation}"] = number
@@ -164,7 +176,7 @@ class Federation:
         found: list[str] = []
         for name, ids in self._local(entities).items():
             with self._noting(name):
-                found += (f"{name}:{relation}" for relation in self._graphs[name].relations(ids, direction))
+                found += (f"{name}:{relation}" for relation in self.graphs[name].relations(ids, direction))
         return sorted(found)
 
     def edges(
@@ -177,7 +189,7 @@ class Federation:
         return []
 
     def _edges(self, name: str, ids: list[str], relation: str, direction: Direction, limit: int | None) -> list[Edge]:
-        graph, first = self._graphs[name], limit
+        graph, first = self.graphs[name], limit
         if limit is not None and name in self._renamed:  # what is first there may not be first here
             many = graph.counts(ids, direction).get(relation, 0) > TO_SORT
             first = limit if many else None
@@ -195,14 +207,14 @@ class Federation:
     def triples(self, relation: str | None = None) -> Iterator[Edge]:
         """All facts, or all facts of one relation; they are read whole before the first is given, to sort them."""
         if relation is None:
-            wanted: list[tuple[str, str | None]] = [(name, None) for name in self._graphs]
+            wanted: list[tuple[str, str | None]] = [(name, None) for name in self.graphs]
         else:
             name, _, local = relation.partition(":")
-            wanted = [(name, local)] if name in self._graphs else []
+            wanted = [(name, local)] if name in self.graphs else []
         found = set[Edge]()
         for name, local_relation in wanted:
             with self._noting(name):
-                found |= self._facts(name, self._graphs[name].triples(local_relation))
+                found |= self._facts(name, self.graphs[name].triples(local_relation))
         yield from sorted(found)
 
     def paths(self, entity: str, hops: int) -> Iterator[tuple[Edge, ...]]:
@@ -211,7 +223,7 @@ class Federation:
     def qualifiers(self, edge: Edge) -> tuple[tuple[str, str], ...]:
         """What restricts a fact, from the graph that states it: (relation, value), sorted."""
         name, _, relation = edge.relation.partition(":")
-        ask = getattr(self._graphs.get(name), "qualifiers", None)
+        ask = getattr(self.graphs.get(name), "qualifiers", None)
         found = set[tuple[str, str]]()
         if ask is not None:
             heads, tails = (self._local([end]).get(name, []) for end in (edge.head, edge.tail))
@@ -228,7 +240,7 @@ class Federation:
         texts: dict[str, dict[str, str]] = {}
         for name, some in self._local(asked).items():
             with self._noting(name):
-                labels = self._graphs[name].labels(some)
+                labels = self.graphs[name].labels(some)
                 texts[name] = {id: label for id, label in labels.items() if label != id}
         found = self._first_of(asked, texts)
         return {id: found.get(id) or self._bare(id) for id in asked}
@@ -236,39 +248,46 @@ class Federation:
     def address(self, id: str) -> str | None:
         """As the thing's own graph says; see `upright.knowledge.graph.address`."""
         name, _, local = id.partition(":")
-        return address(self._graphs[name], local) if name in self._graphs else None
+        return address(self.graphs[name], local) if name in self.graphs else None
 
     def describe(self, ids: Iterable[str]) -> dict[str, str]:
         asked = list(dict.fromkeys(ids))
         texts: dict[str, dict[str, str]] = {}
         for name, some in self._local(asked).items():
             with self._noting(name):
-                texts[name] = self._graphs[name].describe(some)
+                texts[name] = self.graphs[name].describe(some)
         return self._first_of(asked, texts)
 
     def aliases(self, entity: str) -> tuple[str, ...]:
         names: list[str] = []
         for name, ids in self._local([entity]).items():
             with self._noting(name):
-                labels = self._graphs[name].labels(ids)
+                labels = self.graphs[name].labels(ids)
                 for id in ids:
                     names += [label for label in (labels[id],) if label != id]
-                    names += self._graphs[name].aliases(id)
+                    names += self.graphs[name].aliases(id)
         known = self.labels([entity])[entity]
         return tuple(name for name in dict.fromkeys(names) if name != known)
 
     def link(self, text: str) -> list[str]:
         """Ids of all things called `text` in any graph: the likeliest of each graph, then the second of each."""
         found = [self._same.first(text)] if text in self else []
+        return _in_turn([found, *self._linked_in(self.graphs, text)])
+
+    def link_near(self, text: str) -> list[str]:
+        """What `link` finds by name in the graphs at hand alone."""
+        return _in_turn(self._linked_in({n: g for n, g in self.graphs.items() if not _far(g)}, text))
+
+    def _linked_in(self, graphs: Mapping[str, KnowledgeGraph], text: str) -> list[list[str]]:
         ranked: list[list[str]] = []
-        for name, graph in self._graphs.items():
+        for name, graph in graphs.items():
             with self._noting(name):
                 ranked.append(self._global(name, graph.link(text)))
-        return _in_turn([found, *ranked])
+        return ranked
 
     def suggest(self, text: str) -> list[str]:
         ranked: list[list[str]] = []
-        for name, graph in self._graphs.items():
+        for name, graph in self.graphs.items():
             with self._noting(name):
                 ranked.append(graph.suggest(text))
         return _in_turn(ranked)
@@ -277,7 +296,7 @@ class Federation:
         """What the graphs that have a search find, the best of each, then the second of each; see `Searchable`."""
         relevance: dict[str, float] = {}
         ranked: list[list[str]] = []
-        for name, graph in self._graphs.items():
+        for name, graph in self.graphs.items():
             if isinstance(graph, Searchable):
                 with self._noting(name):
                     matches = graph.search(text, likeness, limit)
@@ -300,6 +319,10 @@ class Federation:
     def _bare(self, id: str) -> str:
         """What an entity without a label is called: its id in its own graph."""
         return self.text(self._same.first(id)) or id
+
+
+def _far(graph: KnowledgeGraph) -> bool:
+    return bool(getattr(graph, "remote", False))
 
 
 def federation_of(graph: KnowledgeGraph) -> Federation | None:

@@ -118,8 +118,23 @@ def address(graph: KnowledgeGraph, id: str) -> str | None:
 
 
 @runtime_checkable
-class Prefixed(Protocol):
-    """What a graph whose ids are shortened IRIs offers beyond `KnowledgeGraph`."""
+class Queryable(Protocol):
+    """What a graph that answers SPARQL offers beyond `KnowledgeGraph`."""
+
+    def query(self, text: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+        """The variables of a query, and the rows of its answer."""
+        ...
+
+
+@runtime_checkable
+class LinkedData(Protocol):
+    """What a graph of linked data, whose ids are shortened IRIs, offers beyond `KnowledgeGraph`."""
+
+    def statements(
+        self, entities: Iterable[str], relation: str, direction: Direction = "out", limit: int | None = None
+    ) -> list[Edge]:
+        """`edges`, also of a relation that leads out of the graph and is left out there, such as an identifier."""
+        ...
 
     def short(self, id: str) -> str:
         """An IRI, or an id, as this graph writes it."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from math import sqrt
 from typing import Literal, NamedTuple
 
+from upright.knowledge.federation import federation_of
 from upright.knowledge.graph import KnowledgeGraph, Likeness, Searchable
 from upright.knowledge.naming import ARTICLES, fold
 
@@ -25,6 +26,7 @@ FUNCTION_WORDS = """
     s"""
 PLAIN = ARTICLES.union(FUNCTION_WORDS.split())
 
+Linker = Callable[[str], list[str]]
 Embed = Callable[[Sequence[str]], Sequence[Sequence[float]]]
 
 
@@ -106,8 +108,25 @@ def _cosine(left: Sequence[float], right: Sequence[float]) -> float:
 
 
 def mentions(graph: KnowledgeGraph, question: str) -> list[str]:
-    """The likeliest entity of each name in a question, each once, in the order of the question; see `spans`."""
-    return list(dict.fromkeys(span.ids[0] for span in spans(graph, question)))
+    """The likeliest entity of each name in a question, each once, in the order of the question; see `spans`.
+
+    Of several graphs it is the likeliest of each.
+    """
+    return list(dict.fromkeys(entity for span in spans(graph, question) for entity in likeliest(graph, span.ids)))
+
+
+def meant(graph: KnowledgeGraph, name: str) -> list[str]:
+    """What an id or a name means: the id as the graph writes it, else the likeliest thing, or that of each graph."""
+    if name in graph:
+        several = federation_of(graph)
+        return [several.members(name)[0] if several else name]
+    return likeliest(graph, graph.link(name))
+
+
+def likeliest(graph: KnowledgeGraph, ids: Sequence[str]) -> list[str]:
+    """Of what a name may mean the first, or the first of each graph of a federation."""
+    several = federation_of(graph)
+    return several.likeliest(ids) if several else list(ids[:1])
 
 
 def spans(graph: KnowledgeGraph, question: str) -> list[Span]:
@@ -116,37 +135,51 @@ def spans(graph: KnowledgeGraph, question: str) -> list[Span]:
     Names are compared as `link` does, so case and accents do not matter. Words such as "what" and "it" alone are
     names only when written exactly so, with a capital, and not at the beginning. An article belongs to a name
     only when the name has it too. A remote graph is asked only about parts that begin and end with a capital
-    letter or a number, do not begin with the first word where that is one of these, and have six words at most.
+    letter or a number, do not begin with the first word where that is one of these, and have six words at most; of
+    a federation, the graphs at hand are asked about the other parts, too.
     """
     words = list(re.finditer(r"\w+", question))
+    near = _near(graph)
     found: list[Span] = []
-    for first, last in _windows(words, getattr(graph, "remote", False)):
+    for first, last in _windows(len(words)):
         start, end = words[first].start(), words[last].end()
-        if all(end <= span.start or span.end <= start for span in found):
-            ids = _named(graph, question[start:end], first == 0)
+        link = graph.link if _telling(words, first, last) else near
+        if link and all(end <= span.start or span.end <= start for span in found):
+            ids = _named(graph, link, question[start:end], first == 0)
             if ids:
                 found.append(Span(question[start:end], start, end, ids))
     return sorted(found, key=lambda span: span.start)
 
 
-def _windows(words: Sequence[re.Match[str]], remote: bool) -> Iterator[tuple[int, int]]:
+def _near(graph: KnowledgeGraph) -> Linker | None:
+    """How things are found by name without a request; None where all graphs are far away."""
+    if not getattr(graph, "remote", False):
+        return graph.link
+    several = federation_of(graph)
+    if several is None or several.is_far:
+        return None
+    return lambda text: [entity for entity in several.link_near(text) if entity in graph]
+
+
+def _windows(words: int) -> Iterator[tuple[int, int]]:
     """First and last word of every part, the longest first, then from left to right."""
-    marked = [word[0][0].isupper() or word[0][0].isdigit() for word in words]
-    longest = min(len(words), LONGEST_REMOTE) if remote else len(words)
-    for length in range(longest, 0, -1):
-        for first in range(len(words) - length + 1):
-            last = first + length - 1
-            if not remote or (marked[first] and marked[last] and not (first == 0 and words[0][0].lower() in PLAIN)):
-                yield first, last
+    for length in range(words, 0, -1):
+        yield from ((first, first + length - 1) for first in range(words - length + 1))
 
 
-def _named(graph: KnowledgeGraph, text: str, at_start: bool) -> tuple[str, ...]:
+def _telling(words: Sequence[re.Match[str]], first: int, last: int) -> bool:
+    """Whether a part looks so much like a name that it is worth a request."""
+    marked = all(words[place][0][0].isupper() or words[place][0][0].isdigit() for place in (first, last))
+    return marked and last - first < LONGEST_REMOTE and not (first == 0 and words[0][0].lower() in PLAIN)
+
+
+def _named(graph: KnowledgeGraph, link: Linker, text: str, at_start: bool) -> tuple[str, ...]:
     """Ids of what this part of a question names."""
     words = text.lower().split()
     plain = all(word in PLAIN for word in fold(text).split())
     if plain and (at_start or not text[0].isupper()):
         return ()
-    found = graph.link(text)
+    found = link(text)
     if plain or words[0] in ARTICLES:
         labels = graph.labels(found)
         found = [entity for entity in found if text in (labels[entity], entity, *graph.aliases(entity))]

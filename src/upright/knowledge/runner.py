@@ -1,27 +1,24 @@
 """`upright kg`: put a knowledge graph on disk, look into it, ask it, find things in it by name."""
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import pyoxigraph as rdf
 
 from upright.errors import UserError
-from upright.knowledge.access import Access
 from upright.knowledge.arrays import ArrayGraph
 from upright.knowledge.config import Info, Link, Load, Query
-from upright.knowledge.failures import GraphError
 from upright.knowledge.files import open_graph, sources
-from upright.knowledge.graph import KnowledgeGraph
-from upright.knowledge.linking import candidates, spans
+from upright.knowledge.graph import KnowledgeGraph, Queryable
+from upright.knowledge.linking import Embed, candidates, spans
 from upright.knowledge.memory import MemoryGraph
+from upright.knowledge.opening import is_remote, opened
 from upright.knowledge.reading import Reader
 from upright.knowledge.statements import Table, Writer, ask
 from upright.knowledge.store import Store
 from upright.run.folder import Message
 
-SCHEME = "sparql:"
 WIDTH = 44  # characters of an example
 
 
@@ -39,7 +36,7 @@ def load(config: Load) -> Message:
 
 def info(config: Info) -> None:
     """Print what a graph holds."""
-    if config.kg.startswith(SCHEME):
+    if is_remote(config.kg):
         raise UserError(f"{config.kg}: kg info counts facts in files; count behind an endpoint with: upright kg query")
     graph = open_graph(config.kg)
     found = described(graph)
@@ -100,8 +97,7 @@ def _short(text: str) -> str:
 
 def query(config: Query) -> None:
     """Print the answer to a SPARQL query."""
-    with _failures():
-        answer = _answer(config)
+    answer = _answer(config)
     if config.json_:
         rows = [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
         print(json.dumps({"columns": answer.columns, "rows": rows}, indent=2, ensure_ascii=False))
@@ -111,16 +107,11 @@ def query(config: Query) -> None:
 
 
 def _answer(config: Query) -> Table:
-    if config.kg.startswith(SCHEME):
-        from upright.knowledge.sparql import open_endpoint
-
-        with open_endpoint(config.kg.removeprefix(SCHEME), config.access) as endpoint:
-            return Table(*endpoint.query(config.query))
-    found = sources(config.kg)
-    if found[0].is_store:
-        with Store(found[0].folder) as store:
-            return store.query(config.query)
-    return ask(in_memory(config.kg), config.query)
+    if not is_remote(config.kg) and not sources(config.kg)[0].is_store:
+        return ask(in_memory(config.kg), config.query)
+    with opened(config.kg, config.access) as graph:
+        assert isinstance(graph, Queryable)
+        return Table(*graph.query(config.query))
 
 
 def in_memory(spec: str) -> rdf.Store:
@@ -136,8 +127,9 @@ def in_memory(spec: str) -> rdf.Store:
 
 def link(config: Link) -> None:
     """Print what a name may mean, or which names a question holds."""
-    with _failures(), _opened(config.kg, config.access) as graph:
-        rows = _spans(graph, config) if config.mentions else _candidates(graph, config)
+    embed = _embedder(config)
+    with opened(config.kg, config.access) as graph:
+        rows = _spans(graph, config) if config.mentions else _candidates(graph, config, embed)
     if config.json_:
         print(json.dumps({"kg": config.kg, "text": config.text, "found": rows}, indent=2, ensure_ascii=False))
     elif not rows:
@@ -146,10 +138,18 @@ def link(config: Link) -> None:
         _print_rows(list(rows[0]), [[str(value) for value in row.values()] for row in rows])
 
 
-def _candidates(graph: KnowledgeGraph, config: Link) -> list[dict[str, Any]]:
+def _embedder(config: Link) -> Embed | None:
+    if config.embed is None:
+        return None
+    from upright.models.embed import Embedder  # brings torch
+
+    return Embedder(config.embed)
+
+
+def _candidates(graph: KnowledgeGraph, config: Link, embed: Embed | None) -> list[dict[str, Any]]:
     return [
         {"name": one.label, "id": one.id, "fits by": one.how, "score": round(one.score, 3), "is": one.description}
-        for one in candidates(graph, config.text, config.k)
+        for one in candidates(graph, config.text, config.k, embed)
     ]
 
 
@@ -159,26 +159,6 @@ def _spans(graph: KnowledgeGraph, config: Link) -> list[dict[str, Any]]:
         labels = graph.labels(span.ids)
         rows += [{"words": span.text, "start": span.start, "name": labels[id], "id": id} for id in span.ids[: config.k]]
     return rows
-
-
-@contextmanager
-def _opened(spec: str, access: Access) -> Iterator[KnowledgeGraph]:
-    if spec.startswith(SCHEME):
-        from upright.knowledge.sparql import open_endpoint
-
-        with open_endpoint(spec.removeprefix(SCHEME), access) as endpoint:
-            yield endpoint
-    else:
-        yield open_graph(spec)
-
-
-@contextmanager
-def _failures() -> Iterator[None]:
-    """A graph that cannot be asked is one line for the person who asks it directly."""
-    try:
-        yield
-    except GraphError as error:
-        raise UserError(str(error)) from error
 
 
 def _print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

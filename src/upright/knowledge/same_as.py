@@ -1,4 +1,4 @@
-"""Which ids of several graphs mean the same thing: declared by people or by the graphs, or found by comparing.
+"""Which ids of several graphs mean the same thing: declared in a table, or found by comparing two graphs.
 
 An id of a graph is written `name:id` here, with the name the graph has in the federation.
 """
@@ -96,30 +96,6 @@ def read_links(path: Path, names: Iterable[str]) -> list[Pair]:
                     raise UserError(f"{path}:{number}: {unknown('graph', graph_of(field), graphs)}")
             pairs.append((fields[0], fields[1]))
     return pairs
-
-
-def declared(
-    graphs: Mapping[str, KnowledgeGraph], relation: str, target: str, form: str = "{}", heads: Iterable[str] = ()
-) -> list[Pair]:
-    """Pairs that a graph states itself, by a relation such as `owl:sameAs` or an identifier.
-
-    Args:
-        graphs: by name.
-        relation: namespaced id of the relation; its heads are ids of its graph.
-        target: name of the graph that its tails lead to.
-        form: how a tail becomes an id there, with `{}` for the tail: "wd:{}".
-        heads: ids in the relation's graph to look at; none given: all.
-
-    Raises:
-        GraphError: if the graph fails, or has more facts of the relation than it gives at once.
-    """
-    for name in (graph_of(relation), target):
-        if name not in graphs:
-            raise unknown("graph", name, graphs)
-    source, _, local = relation.partition(":")
-    asked = list(heads)
-    facts = graphs[source].edges(asked, local) if asked else graphs[source].triples(local)
-    return [(f"{source}:{fact.head}", f"{target}:{form.replace('{}', fact.tail)}") for fact in facts]
 
 
 class Guess(NamedTuple):

@@ -108,8 +108,14 @@ class Endpoint:
     def edges(
         self, entities: Iterable[str], relation: str, direction: Direction = "out", limit: int | None = None
     ) -> list[Edge]:
+        return self.statements(entities, relation, direction, limit) if self._kept([relation]) else []
+
+    def statements(
+        self, entities: Iterable[str], relation: str, direction: Direction = "out", limit: int | None = None
+    ) -> list[Edge]:
+        """`edges`, also of a relation that leads out of the graph and is left out there, such as an identifier."""
         iri = self._prefixes.iri(relation)
-        if iri is None or not self._kept([relation]):
+        if iri is None:
             return []
         parts = [self._edges(near, iri, direction, limit) for near in self._near(entities, direction)]
         rows = islice(merge(*(sorted(part) for part in parts)), limit)

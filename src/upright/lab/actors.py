@@ -24,4 +24,4 @@ def build(config: Build) -> learner.Result:
         )
     given = {name: getattr(config, name) for name in config.model_fields_set - {"name"}}
     world = f"lab:{WORLDS[config.name]}"
-    return learner.run(Learn(lessons=12_000, kg=[world], held_out=0.02, train=Training(tokens=6_000_000), **given))
+    return learner.run(Learn(lessons=16_000, kg=[world], held_out=0.02, train=Training(tokens=8_000_000), **given))

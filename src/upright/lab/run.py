@@ -34,6 +34,7 @@ from upright.run.plots import forest, lines
 from upright.run.report import Report
 from upright.training.loop import Checkpoint, Plan, fit
 from upright.training.optimise import muon, warmup_then_decay
+from upright.traversal import learner
 
 MODEL = "model"
 
@@ -68,7 +69,7 @@ class _World:
     """Those that no fact answers with, but a change beside the graph."""
 
 
-def build(config: Build) -> RunResult:
+def build(config: Build) -> Result | learner.Result:
     """Train from scratch and check. A killed build goes on from its last checkpoint.
 
     Raises:

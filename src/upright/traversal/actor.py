@@ -32,18 +32,22 @@ class Row:
     targets: list[int]
 
 
-def tokenised(tokenizer: PreTrainedTokenizerBase, transcripts: Sequence[Transcript], longest: int) -> list[Row]:
-    """Tokens and targets; transcripts longer than the context are left out, as a cut one would teach a wrong end.
+def tokenised(
+    tokenizer: PreTrainedTokenizerBase, transcripts: Sequence[Transcript], longest: int
+) -> tuple[list[Row], list[Transcript]]:
+    """Tokens and targets, and the transcripts longer than the context: a cut one would teach a wrong end.
 
     A token is the model's own if its last character is.
     """
     batch = tokenizer([one.text for one in transcripts], return_offsets_mapping=True)
-    rows = []
+    rows, too_long = list[Row](), list[Transcript]()
     for one, ids, offsets in zip(transcripts, batch["input_ids"], batch["offset_mapping"], strict=True):
-        if len(ids) <= longest:
+        if len(ids) > longest:
+            too_long.append(one)
+        else:
             own = [any(start < right <= end for start, end in one.own) for _, right in offsets]
             rows.append(Row(ids, [token if mine else NOT_LEARNT for token, mine in zip(ids, own, strict=True)]))
-    return rows
+    return rows, too_long
 
 
 def batches(rows: Sequence[Row], tokens: int, pad_id: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:

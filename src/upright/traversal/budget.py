@@ -12,6 +12,7 @@ Status = Literal[
     "answered",
     "below_threshold",
     "exhausted",
+    "truncated",
     "no_entities",
     "budget_calls",
     "budget_tokens",

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from upright.knowledge.access import Access
 from upright.models.chat.config import ChatConfig
 from upright.models.shape import Shape
 from upright.run.config import Config as Base
@@ -12,6 +13,9 @@ from upright.run.config import Names, Positional, RunConfig, SpeedConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Omit = Literal["path", "seeds"]
+LessonKind = Literal["sets", "yes-no", "superlatives"]
+Kinds = Annotated[list[LessonKind], Field(min_length=1)]
+MethodName = Literal["tree", "chain", "direct", "cot", "react", "beam"]
 
 
 class SearchConfig(Base):
@@ -19,8 +23,8 @@ class SearchConfig(Base):
 
     samples: PositiveInt = 3
     """Children of a state, at most; 1 is a chain without values (Chain-of-Traversals)."""
-    depth: PositiveInt = 10
-    """Actions after which only an answer is allowed; a hop takes three."""
+    depth: PositiveInt | None = None
+    """Actions after which only an answer is allowed; a hop takes three (default: as the model was taught, else 10)."""
     expansions: PositiveInt = 20
     """States expanded, at most."""
     threshold: Share = 0.8
@@ -33,8 +37,18 @@ class SearchConfig(Base):
     """Facts read by one expansion, at most; where there are more, the answer says so."""
     listed: PositiveInt = 50
     """Options shown in a prompt, at most."""
-    omit: Omit = "seeds"
-    """What a new set leaves out: the entities of the question, or all on the way to it."""
+    omit: Omit | None = None
+    """What a new set leaves out: the entities of the question ("seeds"), or all on the way to it ("path"); by default
+    as the model was taught, else "seeds"."""
+
+
+class BeamConfig(Base):
+    """The paths that `--method beam` keeps."""
+
+    width: PositiveInt = 3
+    """Paths kept side by side."""
+    depth: PositiveInt = 3
+    """Steps of a path, at most."""
 
 
 class BudgetConfig(Base):
@@ -65,7 +79,12 @@ class Config(RunConfig):
     questions: Path | None = None
     """Instead of one question: JSONL with id, question and, to measure, answer; see the README."""
     kg: list[str] = []
-    """Knowledge graphs: folders, .tsv, .nt or .ttl files, or lab:NAME."""
+    """Knowledge graphs: folders, .tsv, .nt or .ttl files, lab:NAME, sparql:URL; NAME=GRAPH keeps several apart."""
+    links: Path | None = None
+    """Table of what is the same in graphs with names, GRAPH:ID and GRAPH:ID with a tab between."""
+    link_by: Names = []
+    """Find more of that: names, GRAPH:RELATION=GRAPH or GRAPH:RELATION=GRAPH:FORM; see the README."""
+    access: Access = Access()
     changes: Path | None = None
     """Fact changes that hold from now on, JSONL as `upright edit` takes them; the graph is not touched."""
     seeds: Names = []
@@ -73,7 +92,10 @@ class Config(RunConfig):
     chat: ChatConfig = ChatConfig(model="lab:traveller")
     style: Literal["auto", "plain", "compact"] = "auto"
     """Prompts with instructions, or transcripts for a model of `upright ask learn` (auto: as the model is)."""
+    method: MethodName = "tree"
+    """Tree search; to compare: one sample a state (chain), the model alone (direct, cot), ReAct, a beam of paths."""
     search: SearchConfig = SearchConfig()
+    beam: BeamConfig = BeamConfig()
     budget: BudgetConfig = BudgetConfig()
     speed: AskSpeed = AskSpeed(batch_rows=128)
 
@@ -82,7 +104,7 @@ class Config(RunConfig):
         if (self.question is None) == (self.questions is None):
             raise ValueError("give either a question or --questions FILE")
         if not self.kg:
-            raise ValueError("--kg is missing: give a knowledge graph (folder, TSV, N-Triples, Turtle or lab:NAME)")
+            raise ValueError("--kg is missing: give a folder, a TSV, N-Triples or Turtle file, lab:NAME or sparql:URL")
         return self
 
 
@@ -94,7 +116,9 @@ class Lessons(Base):
     file: Path
     """JSONL file to write."""
     count: PositiveInt = 1000
-    """Questions; a third each of one, two and three steps."""
+    """Questions, as many of each kind and number of steps as there are."""
+    kinds: Kinds = ["sets", "yes-no", "superlatives"]
+    """Answered by sets and their sizes, by yes or no, by the largest, smallest, first or last of a set."""
     split: Literal["teach", "measure"] = "teach"
     """Words that teach, or those held out to measure."""
     seed: NonNegativeInt = 0
@@ -120,9 +144,14 @@ class Learn(RunConfig):
     questions: Path | None = None
     """JSONL with question and answer; seeds where the question does not name its entities as the graph does."""
     lessons: PositiveInt | None = None
-    """Instead of --questions: so many, made from the words of the graph's relations (see upright ask lessons)."""
+    """Instead of --questions: so many of all kinds, made from the words of the graph's relations (`ask lessons`)."""
     kg: list[str]
-    """Knowledge graphs in which the answers are found."""
+    """Knowledge graphs in which the answers are found, as for upright ask."""
+    links: Path | None = None
+    """Table of what is the same in graphs with names, GRAPH:ID and GRAPH:ID with a tab between."""
+    link_by: Names = []
+    """Find more of that: names, GRAPH:RELATION=GRAPH or GRAPH:RELATION=GRAPH:FORM; see the README."""
+    access: Access = Access()
     model: str | None = None
     """Model to tune: Hugging Face id or folder (default: a small one, from nothing)."""
     hops: Annotated[int, Field(ge=1, le=4)] = 3

@@ -1,7 +1,12 @@
-"""Gold ways of questions with answers: found by search in the graph, chosen by what serves most questions."""
+"""Gold ways of questions with answers: found by search in the graph, chosen by what serves most questions.
 
-from collections.abc import Sequence
-from itertools import chain
+Where the answers are a set, the path that most questions share is taken (`paths.chosen`). Where they may be something
+else (a number, yes or no, the largest of a set), the words of the questions decide (`wording`).
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from pydantic import BaseModel
 
@@ -9,11 +14,16 @@ from upright.knowledge.graph import KnowledgeGraph
 from upright.run.folder import RunFolder
 from upright.run.progress import track
 from upright.traversal.config import Learn
-from upright.traversal.paths import Around, Found, chosen, gold_paths, reach
+from upright.traversal.explanations import Explanations, Kind, kind_of
+from upright.traversal.measure import tokens
+from upright.traversal.paths import Found, chosen
 from upright.traversal.questions import Question
 from upright.traversal.seeds import seeds_of
 from upright.traversal.state import Step
 from upright.traversal.transcripts import Way
+from upright.traversal.wording import Said, told
+
+SHARED = 2  # questions that a superlative must explain to be tried on all others
 
 
 class Gold(BaseModel):
@@ -23,76 +33,107 @@ class Gold(BaseModel):
     question: str
     seeds: tuple[str, ...]
     path: tuple[Step, ...]
-    counted: bool
+    form: str = ""
+    start: str = ""
     f1: float
+
+    @property
+    def counted(self) -> bool:
+        """Whether the answer is a number of entities."""
+        return self.form.startswith("count")
 
     def way(self) -> Way:
         """As transcripts take it."""
-        return Way(self.question, self.seeds, self.path, self.counted)
+        return Way(self.question, self.seeds, self.path, self.form, self.start)
+
+
+@dataclass
+class _Case:
+    """A question, its entities, and all that explains its answers."""
+
+    question: Question
+    seeds: tuple[str, ...]
+    found: list[Found]
 
 
 def find(config: Learn, folder: RunFolder, graph: KnowledgeGraph, questions: Sequence[Question]) -> list[Gold]:
     """The gold path of each question that has one; the others are dropped, and it is said why."""
-    seeds: dict[str, tuple[str, ...]] = {}
-    candidates: dict[str, list[Found]] = {}
-    around = Around(graph)
+    ways = Explanations(graph, config.hops, config.agreement, config.omit)
+    cases = []
     for question in track(questions, "gold paths"):
-        seeds[question.id] = seeds_of(graph, question)
-        candidates[question.id] = _candidates(config, around, seeds[question.id], question)
-    paths = chosen(candidates)
+        seeds = seeds_of(graph, question)
+        cases.append(_Case(question, seeds, ways.of(seeds, question.answer)))
+    _deny(ways, cases)
+    picks = _picked(ways, graph, cases)
     golds = []
-    for question in questions:
-        if question.id not in paths:
-            reason = "no path reaches its answers" if seeds[question.id] else "names no entity of the graph"
-            folder.fail("gold paths", reason, question.model_dump())
-            continue
-        path = paths[question.id]
-        best = next(one for one in candidates[question.id] if one.path == path)
-        counted = _is_count(graph, question, seeds[question.id], path)
-        golds.append(
-            Gold(
-                id=question.id,
-                question=question.question,
-                seeds=seeds[question.id],
-                path=path,
-                counted=counted,
-                f1=best.f1,
-            )
-        )
+    for case in cases:
+        if (best := picks.get(case.question.id)) is not None:
+            golds.append(_gold(case, best))
+        else:
+            reason = "no path reaches its answers" if case.seeds else "names no entity of the graph"
+            folder.fail("gold paths", reason, case.question.model_dump())
     return golds
 
 
-def _candidates(config: Learn, around: Around, seeds: tuple[str, ...], question: Question) -> list[Found]:
-    if not seeds:
-        return []
-    graph = around.graph
-    golds = frozenset(chain(*(_ids(graph, answer) for answer in question.answer)))
-    found = gold_paths(around, frozenset(seeds), golds, config.hops) if golds else []
-    if not found and len(question.answer) == 1 and question.answer[0].isdigit():
-        return _counting(config, graph, frozenset(seeds), int(question.answer[0]))
-    return [one for one in found if one.f1 >= config.agreement]
+def _gold(case: _Case, best: Found) -> Gold:
+    question = case.question
+    return Gold(
+        id=question.id,
+        question=question.question,
+        seeds=case.seeds,
+        path=best.path,
+        form=best.form,
+        start=best.start,
+        f1=best.f1,
+    )
 
 
-def _ids(graph: KnowledgeGraph, answer: str) -> list[str]:
-    return [answer] if answer in graph else graph.link(answer)[:1]
+def _deny(ways: Explanations, cases: Sequence[_Case]) -> None:
+    """Explain each no by the ways of all that is answered yes."""
+    known = dict.fromkeys(kind_of(one) for case in cases for one in case.found if one.start)
+    for case in cases:
+        if [answer.casefold() for answer in case.question.answer] == ["no"] and len(case.seeds) > 1:
+            tried = (ways.denied(case.seeds, kind) for kind in known)
+            case.found += [found for found in tried if found is not None]
 
 
-def _counting(config: Learn, graph: KnowledgeGraph, seeds: frozenset[str], count: int) -> list[Found]:
-    """Paths of which the last set holds so many; of the shortest."""
-    level: list[tuple[Step, ...]] = [()]
-    for _ in range(config.hops):
-        level = [(*path, step) for path in level for step in _steps(graph, reach(graph, seeds, path))]
-        found = [Found(path, 1.0) for path in level if len(reach(graph, seeds, path)) == count]
-        if found:
-            return found
-    return []
+# --- choosing --------------------------------------------------------------------------------------------------
 
 
-def _steps(graph: KnowledgeGraph, here: frozenset[str]) -> list[Step]:
-    ways = [Step(name, "out") for name in graph.relations(here)]
-    return ways + [Step(name, "in") for name in graph.relations(here, "in")]
+def _picked(ways: Explanations, graph: KnowledgeGraph, cases: Sequence[_Case]) -> dict[str, Found]:
+    """One explanation for each question that has some."""
+    picks = _chosen(graph, cases)
+    votes = Counter(kind for one in picks.values() if (kind := kind_of(one)).superlative)
+    shared = [kind for kind, count in votes.items() if count >= SHARED]
+    if not shared:
+        return picks
+    for case in cases:
+        if case.found and not any(one.form for one in case.found):  # a set, perhaps by chance
+            tried = (ways.extreme(case.seeds, case.question.answer, kind) for kind in shared)
+            case.found += [found for found in tried if found is not None]
+    return _chosen(graph, cases)
 
 
-def _is_count(graph: KnowledgeGraph, question: Question, seeds: tuple[str, ...], path: tuple[Step, ...]) -> bool:
-    reached = reach(graph, frozenset(seeds), path)
-    return [str(len(reached))] == list(question.answer) and not {question.answer[0]} & reached
+def _chosen(graph: KnowledgeGraph, cases: Sequence[_Case]) -> dict[str, Found]:
+    paths = chosen({case.question.id: [one for one in case.found if not one.form] for case in cases})
+    told_apart = [case for case in cases if case.found]
+    options = [dict(_options(case, paths)) for case in told_apart]
+    said = [
+        Said(_words(graph, case), {kind: one.f1 for kind, one in found.items()})
+        for case, found in zip(told_apart, options, strict=True)
+    ]
+    kinds = told(said)
+    return {case.question.id: found[kind] for case, found, kind in zip(told_apart, options, kinds, strict=True)}
+
+
+def _options(case: _Case, paths: Mapping[str, tuple[Step, ...]]) -> Iterator[tuple[Kind, Found]]:
+    """Of the sets the chosen one, and all others; by kind."""
+    for one in case.found:
+        if one.form or one.path == paths[case.question.id]:
+            yield kind_of(one), one
+
+
+def _words(graph: KnowledgeGraph, case: _Case) -> frozenset[str]:
+    """What the question says besides the names of its entities."""
+    named = {word for label in graph.labels(case.seeds).values() for word in tokens(label)}
+    return frozenset(tokens(case.question.question)) - named

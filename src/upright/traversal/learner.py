@@ -12,11 +12,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from upright.errors import UserError
 from upright.knowledge.arrays import ArrayGraph
-from upright.knowledge.files import open_graph
+from upright.knowledge.federation import readers
 from upright.knowledge.graph import KnowledgeGraph
-from upright.knowledge.literals import moment, quantity
+from upright.knowledge.opening import opened
 from upright.models import fresh
-from upright.models.causal import load, resolve_device, save
+from upright.models.causal import load, peek, resolve_device, save
 from upright.models.chat import ChatConfig, open_chat
 from upright.models.chat.config import ChatSpeed
 from upright.run.evidence import Metric, proportion, scalar
@@ -37,8 +37,7 @@ from upright.traversal.seeds import seeds_of
 from upright.traversal.style import Manner
 from upright.traversal.transcripts import all_of
 
-MODEL = "model"
-LITERALS = Literals(quantity, moment)
+MODEL, CHECKPOINT = "model", "training.pt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,17 +53,25 @@ def run(config: Learn) -> Result:
     Raises:
         UserError: for questions without answers, or a graph in which no answers are found.
     """
-    graph = open_graph(config.kg)
+    with opened(config.kg, config.access, config.links, config.link_by) as graph:
+        return _learnt(config, graph)
+
+
+def _learnt(config: Learn, graph: KnowledgeGraph) -> Result:
     questions = _questions(config, graph)
+    if config.model is not None:
+        peek(config.model)  # a mistake in its name is said at once
     with open_run(config, verb="ask learn") as folder:
-        if config.questions is not None:
-            folder.input(config.questions)
-        rest, asked = _parts(config, folder, questions)
+        for path in (config.questions, config.links):
+            if path is not None:
+                folder.input(path)
+        rest, asked = _parts(config, folder, _answered(folder, questions))
         found_golds = folder.step("gold-paths", lambda: golds.find(config, folder, graph, rest), type=list[Gold])
         if not found_golds:
             where = f"{', '.join(config.kg)} within {config.hops} hops"
             raise UserError(f"{config.questions or 'lessons'}: no answers are found in {where}")
         losses = folder.step("training", lambda: _trained(config, folder, graph, found_golds))
+        (folder.path / CHECKPOINT).unlink(missing_ok=True)
         model = load(str(folder.path / MODEL), config.speed.device)
         folder.model(model)
         found = [
@@ -76,14 +83,23 @@ def run(config: Learn) -> Result:
         return Result(out=folder.path, metrics=found, model=folder.path / MODEL)
 
 
-def _questions(config: Learn, graph: ArrayGraph) -> list[Question]:
-    """Those with an answer."""
+def _questions(config: Learn, graph: KnowledgeGraph) -> list[Question]:
+    """All there are, some of them with answers."""
     if config.questions is None:
+        if not isinstance(graph, ArrayGraph):
+            raise UserError("--lessons are made from the words of one graph in files; give --questions FILE")
         return written(config.kg, graph, "teach", config.lessons or 0, config.seed)
-    questions = [question for question in read_questions(config.questions) if question.answer]
-    if not questions:
+    questions = read_questions(config.questions)
+    if not any(question.answer for question in questions):
         raise UserError(f"{config.questions}: no question has an answer; an actor learns from answers")
     return questions
+
+
+def _answered(folder: RunFolder, questions: Sequence[Question]) -> list[Question]:
+    for question in questions:
+        if not question.answer:
+            folder.fail("questions", "has no answer", question.model_dump())
+    return [question for question in questions if question.answer]
 
 
 def _parts(config: Learn, folder: RunFolder, questions: list[Question]) -> tuple[list[Question], list[Question]]:
@@ -97,7 +113,7 @@ def _parts(config: Learn, folder: RunFolder, questions: list[Question]) -> tuple
 
 
 def _machine(config: Learn, graph: KnowledgeGraph) -> Machine:
-    return Machine(graph, Rules(depth=3 * config.hops, omit=config.omit), quantity, moment)
+    return Machine(graph, Rules(depth=3 * config.hops, omit=config.omit), *readers(graph))
 
 
 def _trained(config: Learn, folder: RunFolder, graph: KnowledgeGraph, learnt: Sequence[Gold]) -> list[float]:
@@ -108,10 +124,12 @@ def _trained(config: Learn, folder: RunFolder, graph: KnowledgeGraph, learnt: Se
         folder.fail("transcripts", "its path cannot be walked", {"question": way.question})
     model, tokenizer = _untrained(config, folder, transcripts)
     longest = getattr(model.config, "max_position_embeddings", None) or 2**20
-    rows = actor.tokenised(tokenizer, transcripts, longest)
-    if len(rows) < len(transcripts):
-        folder.fail("transcripts", f"longer than {longest} tokens", {"count": len(transcripts) - len(rows)})
-    checkpoint = Checkpoint(folder.path / "training.pt", config.save_every)
+    rows, too_long = actor.tokenised(tokenizer, transcripts, longest)
+    for one in too_long:
+        folder.fail("transcripts", f"longer than {longest} tokens", {"transcript": one.text})
+    if not rows:
+        raise UserError(f"no transcript fits into {longest} tokens; give a model of a longer context (--shape.context)")
+    checkpoint = Checkpoint(folder.path / CHECKPOINT, config.save_every)
     losses = actor.train(
         model,
         rows,
@@ -125,7 +143,6 @@ def _trained(config: Learn, folder: RunFolder, graph: KnowledgeGraph, learnt: Se
     )
     save(model, tokenizer, folder.path / MODEL, torch.float16)
     Manner(omit=config.omit, depth=3 * config.hops).save(folder.path / MODEL)
-    (folder.path / "training.pt").unlink(missing_ok=True)
     return losses
 
 
@@ -133,7 +150,7 @@ def _untrained(
     config: Learn, folder: RunFolder, transcripts: Sequence[actor.Transcript]
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     if config.model is not None:
-        base = load(config.model, config.speed.device)
+        base = load(config.model, config.speed.device, "float32")
         base.model.requires_grad_(True)
         return base.model, base.tokenizer
     sample = folder.rng("tokenizer").sample(list(transcripts), min(len(transcripts), 20_000))
@@ -159,9 +176,10 @@ def _checked(config: Learn, graph: KnowledgeGraph, folder: RunFolder, questions:
 async def _ask(
     config: Learn, graph: KnowledgeGraph, folder: RunFolder, questions: Sequence[Question], settings: Settings
 ) -> list[tuple[str, ...]]:
-    chat = ChatConfig(model=f"hf:{folder.path / MODEL}", raw=True, speed=ChatSpeed(batch_rows=config.speed.batch_rows))
+    speed = ChatSpeed(device=config.speed.device, batch_rows=config.speed.batch_rows)
+    chat = ChatConfig(model=f"hf:{folder.path / MODEL}", raw=True, speed=speed)
     async with open_chat(chat) as client:
-        searcher = Searcher(graph, client, Compact(), LITERALS, settings)
+        searcher = Searcher(graph, client, Compact(), Literals(*readers(graph)), settings)
         outcomes = await asyncio.gather(*(searcher.answer(q.question, seeds_of(graph, q)) for q in questions))
     return [outcome.labels for outcome in outcomes]
 

@@ -43,7 +43,8 @@ def report(
 
 
 def _settings(config: Config) -> dict[str, str]:
-    return {"graphs": ", ".join(config.kg), "model": config.chat.model, "samples a state": str(config.search.samples)}
+    tree = {"samples a state": str(config.search.samples)} if config.method == "tree" else {}
+    return {"graphs": ", ".join(config.kg), "model": config.chat.model, "method": config.method, **tree}
 
 
 def _limits(page: Report) -> Report:

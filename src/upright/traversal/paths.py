@@ -15,13 +15,21 @@ DIRECTIONS: tuple[Direction, ...] = ("out", "in")
 
 
 Path = tuple[Step, ...]
+WIDEST = 3000  # entities of a set from which a path goes on
 
 
 class Found(NamedTuple):
-    """A path and how well what it reaches agrees with the golds (F1)."""
+    """A path and how well what it reaches agrees with the golds (F1).
+
+    Attributes:
+        form: of the answer at its end, if it is not the set that is reached.
+        start: the entity from which it starts, if not from all those of the question.
+    """
 
     path: Path
     f1: float
+    form: str = ""
+    start: str = ""
 
 
 def take(graph: KnowledgeGraph, entities: frozenset[str], step: Step) -> frozenset[str]:
@@ -70,7 +78,7 @@ class Around:
 
 
 def gold_paths(
-    around: Around, seeds: frozenset[str], golds: frozenset[str], hops: int, widest: int = 3000
+    around: Around, seeds: frozenset[str], golds: frozenset[str], hops: int, widest: int = WIDEST
 ) -> list[Found]:
     """The shortest paths of at most `hops` steps that agree best with the golds; none if no path meets a gold.
 
@@ -79,7 +87,7 @@ def gold_paths(
         widest: sets larger than this are not gone on from.
     """
     best: list[Found] = []
-    for path, here in _walks(around, seeds, golds, hops, widest):
+    for path, here in walks(around, seeds, hops, golds, widest):
         met = len(here & golds)
         f1 = 2 * met / (len(here) + len(golds))
         if met and (not best or f1 > best[0].f1 + 1e-12):
@@ -89,11 +97,16 @@ def gold_paths(
     return best
 
 
-def _walks(
-    around: Around, seeds: frozenset[str], golds: frozenset[str], hops: int, widest: int
+def walks(
+    around: Around, seeds: frozenset[str], hops: int, golds: frozenset[str] | None = None, widest: int = WIDEST
 ) -> Iterator[tuple[Path, frozenset[str]]]:
-    """All paths with what they reach, the shorter ones first; only those from which a gold can still be met."""
-    near = _nearness(around, golds, hops)
+    """All paths that reach something, with what they reach, the shorter ones first.
+
+    Args:
+        golds: only paths from which one of them can still be met.
+        widest: sets larger than this are not gone on from.
+    """
+    near = None if golds is None else _nearness(around, golds, hops)
     level: list[tuple[Path, frozenset[str]]] = [((), seeds)]
     for depth in range(hops):
         following = []
@@ -102,7 +115,7 @@ def _walks(
                 continue
             for step, ends in _onwards(around, here).items():
                 there = frozenset().union(*ends) - seeds
-                if not there.isdisjoint(near[hops - depth - 1]):
+                if there and (near is None or not there.isdisjoint(near[hops - depth - 1])):
                     following.append(((*path, step), there))
         yield from following
         level = following

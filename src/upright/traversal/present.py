@@ -8,15 +8,16 @@ from upright.traversal.replies import Reply
 
 FACTS = 30  # facts of an answer that are listed
 STATUS = {
-    "answered": "the best answer is worth the threshold",
-    "below_threshold": "no answer was worth the threshold; this is the best",
+    "answered": "the best answer was accepted",
+    "below_threshold": "no answer was worth the threshold, or the paths not enough; this is the best",
     "exhausted": "nothing was left to try, and no answer found",
+    "truncated": "the text of the model was cut before its end",
     "no_entities": "no entity of the question is known to the graph",
     "budget_calls": "the calls were used up",
     "budget_tokens": "the tokens were used up",
     "budget_seconds": "the time was used up",
     "budget_money": "the money was used up",
-    "error": "the model failed",
+    "error": "the model or the graph failed",
 }
 
 

@@ -205,7 +205,7 @@ class Compact:
             if group is not None and group.number == 1:
                 lines.append(f"#1 {'; '.join(names.shown(entity) for entity in group.ids)}".rstrip())
             elif group is not None:
-                lines.append(f"> EXPAND {_selected(machine, group.selection)} {names.relation(*group.step)}")
+                lines.append(f"> EXPAND {selected(machine, group.selection)} {names.relation(*group.step)}")
                 lines.append(f"{group.name} {len(group.ids)}")
         return "\n".join(lines)
 
@@ -214,10 +214,11 @@ def _pending(machine: Machine, state: State) -> list[str]:
     """What of an expansion has been said already."""
     if state.phase not in ("entities", "relation"):
         return []
-    return ["EXPAND", *([_selected(machine, state.selection)] if state.selection else [])]
+    return ["EXPAND", *([selected(machine, state.selection)] if state.selection else [])]
 
 
-def _selected(machine: Machine, selection: Selection) -> str:
+def selected(machine: Machine, selection: Selection) -> str:
+    """What is expanded, in a transcript."""
     if selection.number is not None:
         return f"#{selection.number}"
     return "; ".join(machine.names.shown(entity) for entity in selection.ids)

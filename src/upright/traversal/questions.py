@@ -5,13 +5,14 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Annotated, Any
+from pathlib import Path as File
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
 
 from upright.errors import UserError
 from upright.run.files import write_text
+from upright.traversal.paths import Path
 
 SHAPE = '{"id", "question", "answer": [..]}'
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
@@ -39,13 +40,27 @@ class Question(BaseModel):
     seeds: Texts = ()
 
 
-def read_questions(path: Path | str) -> list[Question]:
+class Lesson(NamedTuple):
+    """A question that was made, and the way that was meant, as `upright.traversal.transcripts.Way` has it."""
+
+    question: Question
+    path: Path
+    form: str = ""
+    start: str = ""
+
+    @property
+    def counted(self) -> bool:
+        """Whether the answer is a number of entities."""
+        return self.form.startswith("count")
+
+
+def read_questions(path: File | str) -> list[Question]:
     """Read a JSONL file of questions.
 
     Raises:
         UserError: naming file, line and field of the first bad row, or an id that stands twice.
     """
-    path = Path(path)
+    path = File(path)
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -78,9 +93,9 @@ def _read(line: str, where: str, name: str) -> Question:
         raise UserError(f"{where}: {field}: {first['msg'].lower()}; give {SHAPE}") from None
 
 
-def write_questions(path: Path | str, questions: Iterable[Question]) -> None:
+def write_questions(path: File | str, questions: Iterable[Question]) -> None:
     """Write questions as `read_questions` reads them."""
-    write_text(Path(path), "".join(f"{question.model_dump_json()}\n" for question in questions))
+    write_text(File(path), "".join(f"{question.model_dump_json()}\n" for question in questions))
 
 
 def of_text(text: str, seeds: Sequence[str] = ()) -> Question:

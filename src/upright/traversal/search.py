@@ -9,38 +9,24 @@ With one sample (`samples=1`) this is the plain chain, Chain-of-Traversals, whic
 reached before is not entered twice. Nothing depends on timing: children are numbered in the order of their actions.
 """
 
-import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import ParamSpec, TypeVar
+from collections.abc import Awaitable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 from upright.knowledge.failures import GraphError
 from upright.knowledge.graph import KnowledgeGraph
 from upright.models.chat.meter import Prices
-from upright.models.chat.protocol import ChatModel, Completion, Sampling
+from upright.models.chat.protocol import ChatModel, Completion
 from upright.traversal import values
 from upright.traversal.answers import Moment, Quantity, Rejected
-from upright.traversal.budget import Budget, Limits, Status, Stop
-from upright.traversal.machine import Action, Machine, Omit, Rules
+from upright.traversal.budget import Limits, Status, Stop
+from upright.traversal.inquiry import Inquiry, Method, all_of
+from upright.traversal.machine import Action, Omit, Rules
 from upright.traversal.prompts import Ask, Style
-from upright.traversal.record import (
-    How,
-    Node,
-    Outcome,
-    Purpose,
-    Row,
-    Sink,
-    best_answer,
-    call_row,
-    end_row,
-    node_row,
-    question_row,
-)
+from upright.traversal.record import Node, Outcome, Sink, best_answer
 from upright.traversal.state import State
 
-P = ParamSpec("P")
-T = TypeVar("T")
 DRAWS = {"default": 1, "entities": 2, "relation": 3}  # samples for one child, by phase
 
 
@@ -93,8 +79,22 @@ UNLIMITED = Limits()
 
 
 @dataclass(frozen=True)
+class Tree:
+    """The search of this module."""
+
+    name: ClassVar[str] = "tree"
+    reads_graph: ClassVar[bool] = True
+
+    async def explore(self, inquiry: Inquiry) -> Status:
+        return await _Search(inquiry).explore()
+
+
+TREE = Tree()
+
+
+@dataclass(frozen=True)
 class Searcher:
-    """Answers questions over one graph with one model."""
+    """Answers questions over one graph with one model, by one method."""
 
     graph: KnowledgeGraph
     model: ChatModel
@@ -103,6 +103,7 @@ class Searcher:
     settings: Settings = Settings()
     limits: Limits = UNLIMITED
     prices: Prices | None = None
+    method: Method = TREE
 
     async def answer(self, question: str, seeds: Iterable[str], record: Sink | None = None) -> Outcome:
         """Search for an answer.
@@ -113,59 +114,27 @@ class Searcher:
             record: takes the rows of the record as they come; see `upright.traversal.record`. When the task is
                 cancelled, the last row says so, and the cancellation goes on.
         """
-        return await _Search(self, question, tuple(sorted(set(seeds))), record or (lambda row: None)).run()
+        inquiry = Inquiry(self, question, tuple(sorted(set(seeds))), record or (lambda row: None))
+        return await inquiry.run(self.method)
 
 
 class _Search:
     """The search for one answer."""
 
-    def __init__(self, searcher: Searcher, question: str, seeds: tuple[str, ...], record: Sink) -> None:
-        self.settings, self.style, self.model = searcher.settings, searcher.style, searcher.model
-        self.question, self.seeds, self.record = question, seeds, record
-        literals = searcher.literals
-        self.machine = Machine(searcher.graph, self.settings.rules(), literals.quantity, literals.moment)
-        self.budget = Budget(searcher.limits, searcher.prices)
-        self.remote = bool(getattr(searcher.graph, "remote", False))
-        self.nodes: list[Node] = []
+    def __init__(self, inquiry: Inquiry) -> None:
+        self.inquiry, self.settings = inquiry, inquiry.settings
+        self.style, self.machine, self.nodes = inquiry.style, inquiry.machine, inquiry.nodes
         self.table: dict[Hashable, Node] = {}
-        self.expansions = 0
-        self.failing = 0
+        self.broken = ""
 
-    async def run(self) -> Outcome:
-        """Search until something ends it."""
-        self.record(question_row(self.question, self.seeds, asdict(self.settings)))
-        try:
-            status, reason = await self._within_time()
-        except BaseException as error:
-            cancelled = isinstance(error, asyncio.CancelledError)
-            self.record(end_row(self._outcome("cancelled" if cancelled else "error", str(error))))
-            raise
-        found = self._outcome(status, reason)
-        self.record(end_row(found))
-        return found
-
-    async def _within_time(self) -> tuple[Status, str]:
-        clock = asyncio.timeout(self.budget.limits.seconds)
-        try:
-            async with clock:
-                return await self._explore(), ""
-        except Stop as stop:
-            return stop.status, str(stop)
-        except TimeoutError:
-            if not clock.expired():
-                raise
-            return "budget_seconds", f"{self.budget.limits.seconds} seconds are used up"
-
-    async def _explore(self) -> Status:
-        try:
-            root = await self._graph(self.machine.start, self.question, self.seeds)
-        except GraphError as error:
-            raise Stop("error", f"the graph did not answer: {error}") from error
-        self._enter(root, -1, 1.0, "root")
-        if not self.seeds:
-            await self._expand(self.nodes[0], self.machine.answer_only(root))
+    async def explore(self) -> Status:
+        """Until an answer is accepted, the expansions are used up, or nothing is open."""
+        root = await self.inquiry.start()
+        self.table[root.state.key()] = root
+        if not self.inquiry.seeds:
+            await self._expand(root, self.machine.answer_only(root.state))
             return "no_entities"
-        while not self._accepted() and self.expansions < self.settings.expansions:
+        while not self._accepted() and self.inquiry.expansions < self.settings.expansions:
             node = choose(self.nodes)
             if node is None:
                 break
@@ -173,7 +142,11 @@ class _Search:
         await self._force()
         if self._accepted():
             return "answered"
-        return "exhausted" if best_answer(self.nodes) is None else "below_threshold"
+        if best_answer(self.nodes) is not None:
+            return "below_threshold"
+        if self.broken:
+            raise Stop("error", f"the model fails: {self.broken}")
+        return "exhausted"
 
     def _accepted(self) -> bool:
         best = best_answer(self.nodes)
@@ -194,22 +167,19 @@ class _Search:
 
     async def _expand(self, node: Node, state: State | None = None) -> None:
         """Make and value the children of a node; `state` stands for its own where only an answer is wanted."""
-        self.budget.on_time()
-        node.closed = True
-        self.expansions += 1
-        self.record({"kind": "expansion", "node": node.number})
+        self.inquiry.expand(node)
         states, forced = await self._children(node, state or node.state)
         children = [child for one in states if (child := self._admit(one, node.number)) is not None]
         try:
             await self._value_all(node, children, forced)
         finally:
             for child in children:
-                self._log(child)
+                self.inquiry.log(child)
 
     async def _children(self, node: Node, state: State) -> tuple[list[State], bool]:
         """The states that follow, and whether there was no choice."""
         try:
-            ask = await self._graph(self.style.act, self.machine, state)
+            ask = await self.inquiry.read(self.style.act, self.machine, state)
         except GraphError as error:
             return self._failed(state, [f"the graph did not answer: {error}"]), False
         forced = sole(ask)
@@ -219,13 +189,16 @@ class _Search:
             return [], False
         else:
             samples = self.settings.samples * (DRAWS[state.phase] if self.settings.samples > 1 else 1)
-            row, drawn = await self._ask("act", node.number, ask, samples, self.settings.temperature)
-            self.record(row)
-            self._note(drawn)
+            row, drawn = await self.inquiry.ask("act", node.number, ask, samples, self.settings.temperature)
+            self.inquiry.record(row)
+            self.inquiry.heed(drawn)
             if all(completion.finish == "error" for completion in drawn):
+                self.broken = drawn[0].error
                 return [], False
             votes = weigh(drawn, ask.choices)
         states, reasons = await self._follow(state, ask, votes)
+        if forced is None and any(map(cut, drawn)):
+            reasons.append(f"a text was cut at {ask.max_tokens} tokens")
         return states or self._failed(state, reasons), forced is not None
 
     async def _follow(self, state: State, ask: Ask, votes: dict[str, float]) -> tuple[list[State], list[str]]:
@@ -243,7 +216,7 @@ class _Search:
             if len(states) == self.settings.samples:
                 break
             try:
-                states.append(await self._graph(self.machine.apply, state, action))
+                states.append(await self.inquiry.read(self.machine.apply, state, action))
             except Rejected as error:
                 reasons.append(str(error))
             except GraphError as error:
@@ -258,14 +231,6 @@ class _Search:
 
     # --- the tree ---
 
-    def _enter(self, state: State, parent: int, value: float | None = None, how: How = "") -> Node:
-        node = Node(len(self.nodes), parent, state, value, how, closed=state.phase == "done")
-        self.nodes.append(node)
-        self.table[state.key()] = node
-        if how:
-            self._log(node)
-        return node
-
     def _admit(self, state: State, parent: int) -> Node | None:
         """A node for the state, unless it was reached before on a way that is as short or was followed."""
         known = self.table.get(state.key())
@@ -273,12 +238,8 @@ class _Search:
             return None
         if known is not None:
             known.closed = True
-        return self._enter(state, parent)
-
-    def _log(self, node: Node) -> None:
-        for row in node.calls:
-            self.record(row)
-        self.record(node_row(node))
+        node = self.table[state.key()] = self.inquiry.enter(state, parent)
+        return node
 
     # --- values ---
 
@@ -293,79 +254,24 @@ class _Search:
                 child.value, child.how = parent.value, "inherited"  # nothing was decided, nothing was read
             else:
                 asked.append(self._value(child))
-        # all are waited for, so that one that breaks off leaves none behind
-        for result in await asyncio.gather(*asked, return_exceptions=True):
-            if isinstance(result, BaseException):
-                raise result
+        await all_of(asked)
 
     async def _value(self, node: Node) -> None:
         for again in (False, True):
             try:
-                ask = await self._graph(self.style.judge, self.machine, node.state, again)
+                ask = await self.inquiry.read(self.style.judge, self.machine, node.state, again)
             except GraphError:
                 node.value, node.how = 0.0, "failed"
                 return
-            row, drawn = await self._ask("value", node.number, ask, 1, 0.0)
+            row, drawn = await self.inquiry.ask("value", node.number, ask, 1, 0.0)
             node.calls.append(row)
             if drawn[0].finish == "error":
                 node.value, node.how = 0.0, "failed"
-                return self._note(drawn)
+                return self.inquiry.heed(drawn)
             if (found := values.read(drawn[0], ask.scale)) is not None:
                 node.value, node.how = found
                 return
         node.value, node.how = 0.0, "unreadable"
-
-    # --- model and graph ---
-
-    async def _ask(
-        self, purpose: Purpose, node: int, ask: Ask, samples: int, temperature: float
-    ) -> tuple[Row, list[Completion]]:
-        """One request and its row. Raises `Stop` where the budget ends."""
-        limited = self.budget.limits.tokens is not None
-        self.budget.admit(self.model.count(ask.messages) if limited else 0)
-        sampling = Sampling(
-            temperature,
-            ask.max_tokens,
-            ask.stop,
-            seed=self.settings.seed,
-            logprobs=self.settings.logprobs and (purpose == "value" or ask.choices is not None),
-        )
-        drawn = await self.model.complete(ask.messages, sampling, samples, ask.choices)
-        self.budget.add(drawn)
-        return call_row(purpose, node, drawn, folded={str(k): list(v) for k, v in ask.folded.items()}), drawn
-
-    def _note(self, drawn: Sequence[Completion]) -> None:
-        """Raises `Stop` where the patience with a failing model ends."""
-        if any(completion.finish != "error" for completion in drawn):
-            self.failing = 0
-            return
-        self.failing += 1
-        if self.failing > self.settings.errors:
-            raise Stop("error", f"the model fails: {drawn[0].error}")
-
-    async def _graph(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """A call that may read the graph: in a thread of its own where the graph is far away."""
-        return await asyncio.to_thread(call, *args, **kwargs) if self.remote else call(*args, **kwargs)
-
-    def _outcome(self, status: Status, reason: str) -> Outcome:
-        best, budget = best_answer(self.nodes), self.budget
-        return Outcome(
-            question=self.question,
-            seeds=self.seeds,
-            status=status,
-            answer=best.state.answer if best else None,
-            value=best.value if best else None,
-            nodes=len(self.nodes),
-            expansions=self.expansions,
-            calls=budget.calls,
-            prompt_tokens=budget.prompt,
-            completion_tokens=budget.completion,
-            unreadable=sum(node.how == "unreadable" for node in self.nodes),
-            reason=reason,
-            cached=budget.cached,
-            dollars=budget.dollars,
-            seconds=budget.seconds,
-        )
 
 
 def choose(nodes: Iterable[Node]) -> Node | None:
@@ -381,22 +287,27 @@ def sole(ask: Ask) -> str | None:
     return ask.choices[0] if ask.choices is not None and len(ask.choices) == 1 else None
 
 
+def cut(completion: Completion) -> bool:
+    """Whether a text ends in the middle of its first line, so that what it would have said is not known."""
+    return completion.finish == "length" and "\n" not in completion.text.strip()
+
+
 def weigh(drawn: Sequence[Completion], choices: Sequence[str] | None) -> dict[str, float]:
     """Votes for each text, in the order they are first seen.
 
     Where the model tells the probability p of every choice, the votes of n samples are their expectation, p n;
     choices that would get less than half a vote get none, the likeliest apart.
     """
-    exact = _exact(drawn[0], choices) if choices else None
-    if exact is None:
-        texts = [completion.text.strip() for completion in drawn if completion.finish != "error"]
+    known = exact(drawn[0], choices) if choices else None
+    if known is None:
+        texts = [one.text.strip() for one in drawn if one.finish != "error" and not cut(one)]
         return {text: float(count) for text, count in Counter(texts).items()}
-    order = sorted(exact, key=lambda text: -exact[text])
-    votes = {text: exact[text] * len(drawn) for text in order}
+    order = sorted(known, key=lambda text: -known[text])
+    votes = {text: known[text] * len(drawn) for text in order}
     return {text: vote for text, vote in votes.items() if vote >= 0.5 or text == order[0]}
 
 
-def _exact(completion: Completion, choices: Sequence[str]) -> dict[str, float] | None:
+def exact(completion: Completion, choices: Sequence[str]) -> dict[str, float] | None:
     """Probabilities of all choices, in their order, where they are known."""
     if completion.logprobs is None or len(completion.logprobs) != 1:
         return None

@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from upright import lab
+from upright.errors import UserError
 from upright.models.chat.config import ChatConfig
-from upright.run.files import read_json, write_json
+from upright.run.files import write_json
 
 NAME = "traversal.json"
 
@@ -29,9 +30,19 @@ class Manner(BaseModel):
 
 
 def manner_of(chat: ChatConfig) -> Manner | None:
-    """The manner of a model on this machine; None where it was not trained to drive a traversal."""
+    """The manner of a model on this machine; None where it was not trained to drive a traversal.
+
+    Raises:
+        UserError: for a lab model that does not exist, and for a manner that cannot be read.
+    """
     kind, _, name = chat.model.partition(":")
     if kind == "openai":
         return None
     path = (lab.checkpoint(name) if kind == "lab" else Path(name)) / NAME
-    return Manner.model_validate(read_json(path)) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        return Manner.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]["msg"].lower()
+        raise UserError(f"{path}: {problem}; write the model anew with upright ask learn") from None

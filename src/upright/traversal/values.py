@@ -37,8 +37,16 @@ def read(completion: Completion, scale: Mapping[str, float] | None) -> Value | N
         return Value(mean, "choices")
     if scale and completion.text.strip().lower() in scale:
         return _refined(tokens, scale[completion.text.strip().lower()])
-    number = parse(completion.text)
+    number = parse(_whole(completion, bare=bool(scale)))
     return None if number is None else _refined(tokens, number)
+
+
+def _whole(completion: Completion, bare: bool) -> str:
+    """The text, without what a cut may have spoilt: its last number, and reasons (not `bare`) without a score."""
+    text = completion.text
+    if completion.finish != "length":
+        return text
+    return text.rstrip("0123456789.%") if bare or SCORE_TAG.lower() in text.lower() else ""
 
 
 def expected(top: Iterable[tuple[str, float]], scale: Mapping[str, float]) -> float | None:

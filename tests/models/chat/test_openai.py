@@ -88,12 +88,21 @@ def test_half_a_character_is_an_answer_that_cannot_be_read(remote: Open) -> None
 def test_without_a_key_nothing_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.setenv("OTHER_KEY", "")
-    for config in (
-        ChatConfig(model="openai:gpt"),
-        ChatConfig(model="openai:gpt", base_url="http://x/v1", key_env="OTHER_KEY"),
+    at = {"model": "openai:gpt", "base_url": "http://x/v1"}
+    for fields, name in (
+        ({"model": "openai:gpt"}, "OPENAI_API_KEY"),
+        ({**at, "key_env": "OTHER_KEY"}, "OTHER_KEY"),
+        ({**at, "key_env": "OPENAI_API_KEY"}, "OPENAI_API_KEY"),
     ):
-        with pytest.raises(UserError, match=rf"^openai:gpt: the environment variable {config.key_env} holds no key"):
-            open_chat(config)
+        with pytest.raises(UserError, match=rf"^openai:gpt: the environment variable {name} holds no key"):
+            open_chat(ChatConfig.model_validate(fields))
+
+
+def test_a_server_that_needs_no_key_is_opened_from_a_stored_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    config = ChatConfig(model="openai:gpt", base_url="http://x/v1")
+    stored = ChatConfig.model_validate_json(config.model_dump_json())
+    assert open_chat(stored).name == "openai:gpt"
 
 
 @pytest.mark.parametrize("always", ["ok", "401", "403"])

@@ -7,7 +7,7 @@
 counts: the `Client` around them does.
 """
 
-from upright.models.chat.client import Client, Limits, open_chat
+from upright.models.chat.client import Client, Limits, open_chat, together
 from upright.models.chat.config import ChatConfig
 from upright.models.chat.meter import Meter, Prices, Spent
 from upright.models.chat.protocol import (
@@ -33,4 +33,5 @@ __all__ = [
     "TokenLogprobs",
     "Usage",
     "open_chat",
+    "together",
 ]

@@ -119,7 +119,7 @@ class Client:
             return {}
         runs = _runs(numbers, self._model.per_request)
         if len(runs) > 1:
-            parts = await _all(*(self._ask(call, run, key) for run in runs))
+            parts = await together(*(self._ask(call, run, key) for run in runs))
             return {number: answer for part in parts for number, answer in part.items()}
         answers = await self._persist(call, numbers[0], len(numbers))
         found = {number: self._keep(key, number, answer) for number, answer in zip(numbers, answers, strict=False)}
@@ -217,7 +217,7 @@ class _Turn:
     users: int = 0
 
 
-async def _all(*parts: Coroutine[Any, Any, T]) -> list[T]:
+async def together(*parts: Coroutine[Any, Any, T]) -> list[T]:
     """Their values; the first error ends them all."""
     tasks = [asyncio.create_task(part) for part in parts]
     try:

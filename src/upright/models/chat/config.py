@@ -67,8 +67,9 @@ class ChatConfig(Config):
     """Chat model: openai:NAME (any server with that API), hf:ID_OR_FOLDER or lab:NAME."""
     base_url: Annotated[str, AfterValidator(_url)] | None = None
     """Address of the server's API for openai: models (default: OpenAI's own)."""
-    key_env: Annotated[str, AfterValidator(_variable)] = "OPENAI_API_KEY"
-    """Environment variable that holds the server's key; a server given by its address may need none."""
+    key_env: Annotated[str, AfterValidator(_variable)] | None = None
+    """Environment variable that holds the server's key (default: OPENAI_API_KEY, which a server given by its address
+    may not need)."""
     raw: bool = False
     """Give the last message as it stands: for a model here that knows no conversations (lab: models always)."""
     context: PositiveInt | None = None

@@ -17,6 +17,7 @@ from upright.models.chat.protocol import Call, Completion, Message, Transient, f
 from upright.models.chat.reply import Reply, completions
 
 _OPENAI = "https://api.openai.com/v1"
+_KEY_ENV = "OPENAI_API_KEY"
 _TOP = 20  # likeliest tokens asked for at each place: the most that OpenAI and vLLM give
 _SEEDS = 10_007  # apart enough that samples of neighbouring seeds have seeds of their own
 _CONNECT = 10.0  # seconds
@@ -46,16 +47,16 @@ class OpenAIModel:
     @classmethod
     def open(cls, config: ChatConfig) -> "OpenAIModel":
         """The model that `config` names. Raises `UserError` for a key that is missing where one is needed."""
-        key = os.environ.get(config.key_env, "").strip()
-        named = "key_env" in config.model_fields_set
-        if not key and (config.base_url is None or named):
+        key_env = config.key_env or _KEY_ENV
+        key = os.environ.get(key_env, "").strip()
+        if not key and (config.base_url is None or config.key_env is not None):
             raise UserError(
-                f"{config.model}: the environment variable {config.key_env} holds no key; set it, "
+                f"{config.model}: the environment variable {key_env} holds no key; set it, "
                 "or give the address of a server that needs none (base_url)"
             )
         name = config.model.removeprefix("openai:")
         url = config.base_url or _OPENAI
-        return cls(name, key, config.key_env, url, config.speed.timeout, config.context)
+        return cls(name, key, key_env, url, config.speed.timeout, config.context)
 
     def count(self, messages: Sequence[Message]) -> int:
         """Characters / 4, rounded up: the server's tokenizer is not known."""
