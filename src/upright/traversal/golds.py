@@ -1,7 +1,7 @@
 """Gold ways of questions with answers: found by search in the graph, chosen by what serves most questions.
 
-Where the answers are a set, the path that most questions share is taken (`paths.chosen`). Where they may be something
-else (a number, yes or no, the largest of a set), the words of the questions decide (`wording`).
+Where several paths lead to the same set, or the answers may be something else (a number, yes or no, the largest of a
+set), the words of the questions decide (`wording`).
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ from upright.run.progress import track
 from upright.traversal.config import Learn
 from upright.traversal.explanations import Explanations, Kind, kind_of
 from upright.traversal.measure import tokens
-from upright.traversal.paths import Found, chosen
+from upright.traversal.paths import Found, Path
 from upright.traversal.questions import Question
 from upright.traversal.seeds import seeds_of
 from upright.traversal.state import Step
@@ -115,7 +115,7 @@ def _picked(ways: Explanations, graph: KnowledgeGraph, cases: Sequence[_Case]) -
 
 
 def _chosen(graph: KnowledgeGraph, cases: Sequence[_Case]) -> dict[str, Found]:
-    paths = chosen({case.question.id: [one for one in case.found if not one.form] for case in cases})
+    paths = _paths(graph, cases)
     told_apart = [case for case in cases if case.found]
     options = [dict(_options(case, paths)) for case in told_apart]
     said = [
@@ -124,6 +124,15 @@ def _chosen(graph: KnowledgeGraph, cases: Sequence[_Case]) -> dict[str, Found]:
     ]
     kinds = told(said)
     return {case.question.id: found[kind] for case, found, kind in zip(told_apart, options, kinds, strict=True)}
+
+
+def _paths(graph: KnowledgeGraph, cases: Sequence[_Case]) -> dict[str, Path]:
+    """Of the paths that lead to the same set the one that the words tell; of equals the first by name."""
+    sets = {case.question.id: [one.path for one in case.found if not one.form] for case in cases}
+    some = [case for case in cases if sets[case.question.id]]
+    ordered = [sorted(sets[case.question.id], key=lambda path: [step.text for step in path]) for case in some]
+    said = [Said(_words(graph, case), dict.fromkeys(paths, 1.0)) for case, paths in zip(some, ordered, strict=True)]
+    return {case.question.id: path for case, path in zip(some, told(said), strict=True)}
 
 
 def _options(case: _Case, paths: Mapping[str, tuple[Step, ...]]) -> Iterator[tuple[Kind, Found]]:
