@@ -30,6 +30,7 @@ PARTS = {
         "interplay": "privacy levels x fairness constraints on adult and german",
     },
     "ask": {
+        "methods": "tree search, chain, beam and the closed book on the lab's world",
         "metaqa": "an actor learnt from half of MetaQA, asked the other half, beside the graph's ceiling",
         "graphs": "a graph of 5 million facts loaded, opened and asked, beside peers",
         "calls": "200 questions on a slow server, side by side and one call at a time, and again from the cache",

@@ -168,3 +168,22 @@ def test_superlatives_are_all_that_brute_force_finds(places: Places) -> None:
             best = pick(members, key=lambda country: key(values[country]))
             found = ways.superlatives([continent], [best])
             assert Found((Step("continent", "in"),), 1.0, f"{which} #2 by {relation}") in found
+
+
+def test_words_tell_apart_what_the_answers_cannot(tmp_path: Path) -> None:
+    """Most films here are written by who directed them: only the words say which was asked for."""
+    people = {"A": "Ann", "B": "Bob", "C": "Cid", "D": "Dee"}
+    facts = [(film, "directed by", name) for film, name in people.items()]
+    facts += [("A", "written by", "Ann"), ("B", "written by", "Bob"), ("C", "written by", "Eve")]
+    questions = [q(f"d{film}", f"Who was the director of {film}?", name) for film, name in people.items()]
+    questions += [q("wA", "Who wrote A?", "Ann"), q("wB", "Who wrote B?", "Bob"), q("wC", "Who wrote C?", "Eve")]
+    found, _ = find(tmp_path, MemoryGraph(facts), questions, hops=1)
+    ways = {id: [step.text for step in gold.path] for id, gold in found.items()}
+    assert [ways[f"d{film}"] for film in people] == [["directed by"]] * 4
+    assert [ways[f"w{film}"] for film in "ABC"] == [["written by"]] * 3
+
+
+def test_a_symmetric_relation_is_followed_outwards(tmp_path: Path) -> None:
+    graph = MemoryGraph([("Peru", "borders", "Chile"), ("Chile", "borders", "Peru")])
+    found, _ = find(tmp_path, graph, [q("1", "What borders Peru?", "Chile")], hops=1)
+    assert found["1"].path == (Step("borders", "out"),)

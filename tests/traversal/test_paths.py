@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from upright.knowledge.memory import MemoryGraph
-from upright.traversal.paths import Around, Found, chosen, gold_paths, reach, walks
+from upright.traversal.paths import Around, Found, gold_paths, reach, walks
 from upright.traversal.state import Step
 
 FILMS = MemoryGraph(
@@ -40,17 +40,6 @@ def test_a_shorter_path_wins_and_equals_are_all_named() -> None:
     graph = MemoryGraph([("a", "r", "b"), ("a", "s", "b"), ("b", "t", "c"), ("c", "u", "b")])
     found = gold_paths(Around(graph), frozenset(["a"]), frozenset(["b"]), hops=3)
     assert [one.path for one in found] == [(Step("r", "out"),), (Step("s", "out"),)]
-
-
-def test_of_equals_the_one_that_serves_more_questions_is_chosen() -> None:
-    r, s = (Step("r", "out"),), (Step("s", "out"),)
-    candidates = {"1": [Found(r, 1.0), Found(s, 1.0)], "2": [Found(s, 1.0)], "3": []}
-    assert chosen(candidates) == {"1": s, "2": s}
-
-
-def test_a_symmetric_relation_is_followed_outwards() -> None:
-    out, back = (Step("borders"),), (Step("borders", "in"),)
-    assert chosen({"1": [Found(back, 1.0), Found(out, 1.0)]}) == {"1": out}
 
 
 edges = st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from("rs"), st.sampled_from("abcde")), min_size=1)

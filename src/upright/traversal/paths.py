@@ -4,8 +4,7 @@ A step takes the whole set it starts from along one relation, outwards or inward
 it reaches. So "films that share an actor with M" does not answer M.
 """
 
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from upright.knowledge.graph import Direction, KnowledgeGraph
@@ -140,19 +139,3 @@ def _nearness(around: Around, golds: frozenset[str], hops: int) -> list[frozense
     for _ in range(hops - 1):
         rings.append(rings[-1].union(*(ends for one in around.of(rings[-1]) for ends in one.values())))
     return rings
-
-
-def chosen(candidates: Mapping[str, Sequence[Found]]) -> dict[str, Path]:
-    """One path for each question: of those that agree best, the one that serves most questions.
-
-    A path that is right by chance is rare among all questions; the one that is meant comes back. Of equals the first
-    by name, so that a symmetric relation is followed outwards.
-    """
-    votes = Counter[Path]()
-    for found in candidates.values():
-        votes.update({one.path: 1 / len(found) for one in found})
-    return {
-        name: min((one.path for one in found), key=lambda path: (-votes[path], [step.text for step in path]))
-        for name, found in candidates.items()
-        if found
-    }
