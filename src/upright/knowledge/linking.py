@@ -16,6 +16,7 @@ like; it begins so, has words in common, has most letters in common."""
 RANKS: tuple[How, ...] = ("label", "alias", "folded", "prefix", "words", "letters")
 LIKENESSES: tuple[Likeness, ...] = ("prefix", "words", "letters")
 WIDTH = 5  # times as many candidates are compared by their vectors as are asked for
+LONGEST = 24  # words of a span
 LONGEST_REMOTE = 6  # words of a span that a remote graph is asked about
 # what questions are made of, and what are names only where somebody writes them so: It, Who, Us
 FUNCTION_WORDS = """
@@ -130,7 +131,7 @@ def likeliest(graph: KnowledgeGraph, ids: Sequence[str]) -> list[str]:
 
 
 def spans(graph: KnowledgeGraph, question: str) -> list[Span]:
-    """The parts of a question that are names in the graph; they do not overlap, and longer ones go first.
+    """The parts of a question, of 24 words at most, that are names in the graph; the longer of two that overlap.
 
     Names are compared as `link` does, so case and accents do not matter. Words such as "what" and "it" alone are
     names only when written exactly so, with a capital, and not at the beginning. An article belongs to a name
@@ -162,8 +163,8 @@ def _near(graph: KnowledgeGraph) -> Linker | None:
 
 
 def _windows(words: int) -> Iterator[tuple[int, int]]:
-    """First and last word of every part, the longest first, then from left to right."""
-    for length in range(words, 0, -1):
+    """First and last word of every part that may be a name, the longest first, then from left to right."""
+    for length in range(min(words, LONGEST), 0, -1):
         yield from ((first, first + length - 1) for first in range(words - length + 1))
 
 
