@@ -45,7 +45,7 @@ def test_only_the_one_object_alone_counts_and_answers_by_other_relations_are_tol
 
 
 def test_the_lab_reads_the_change_where_it_holds_and_the_old_fact_elsewhere(world: World, tmp_path: Path) -> None:
-    found = asyncio.run(ask_changes._one_at_a_time(world, world.questions("measure"), tmp_path))
+    found = asyncio.run(ask_changes._one_at_a_time(world, world.questions("teach"), tmp_path))
     new = [(change.object,) for change in world.changes]  # in this world the names are the ids
     old = [(change.was,) for change in world.changes]
     assert [one.labels for one in found[ALONE]] == new
