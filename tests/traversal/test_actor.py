@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerFast
 
 from upright.models import fresh
 from upright.models.shape import Shape
-from upright.traversal.actor import NOT_LEARNT, Row, Transcript, batches, loss_of, tokenised, train
+from upright.traversal.actor import NOT_LEARNT, Course, Row, Transcript, batches, loss_of, tokenised, train
 
 TEXT = "Q: a b?\n> EXPAND #1\n"
 TRANSCRIPT = Transcript(TEXT, ((9, 16), (16, 19)))  # " EXPAND", " #1"
@@ -50,16 +50,7 @@ def test_an_actor_learns_its_lines(tokenizer: PreTrainedTokenizerFast) -> None:
     model = fresh.new_model(Shape(vocabulary=300, hidden=32, mlp=48, layers=1, heads=2, context=64), tokenizer, 0)
     rows, _ = tokenised(tokenizer, [TRANSCRIPT], 64)
     assert tokenizer.pad_token_id is not None
-    losses = train(
-        model,
-        rows,
-        int(tokenizer.pad_token_id),
-        tokens=60 * 64,
-        batch_tokens=64,
-        learning_rate=1e-2,
-        fresh=True,
-        seed=0,
-    )
+    losses = train(model, rows, int(tokenizer.pad_token_id), Course(60 * 64, 64, 1e-2, fresh=True, seed=0))
     assert losses[0] > 3
     assert losses[-1] < 0.2
     ids, targets = next(batches(rows, 64, int(tokenizer.pad_token_id), 0))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from upright.errors import UserError, unknown
 from upright.knowledge.failures import GraphError, note
-from upright.knowledge.graph import Direction, Edge, KnowledgeGraph, Likeness, Match, Searchable, address, walk
+from upright.knowledge.graph import Derived, Direction, Edge, KnowledgeGraph, Likeness, Match, Searchable, address
 from upright.knowledge.links import Found, Links, Rule
 from upright.knowledge.literals import moment, quantity
 from upright.knowledge.overlay import Overlay
@@ -16,7 +16,7 @@ from upright.knowledge.same_as import Pair, graph_of
 TO_SORT = 10_000  # facts that are fetched whole to find the first of them
 
 
-class Federation:
+class Federation(Derived):
     """Several graphs, and what is the same in them; see `KnowledgeGraph` for what its methods answer.
 
     Every id is written `name:id`, with the name of its graph. Ids that pairs declare to be one thing are one,
@@ -195,15 +195,6 @@ class Federation:
             first = limit if many else None
         return sorted(self._facts(name, graph.edges(ids, relation, direction, first)))
 
-    def objects(self, head: str, relation: str) -> tuple[str, ...]:
-        return tuple(edge.tail for edge in self.edges([head], relation))
-
-    def subjects(self, relation: str, tail: str) -> tuple[str, ...]:
-        return tuple(edge.head for edge in self.edges([tail], relation, "in"))
-
-    def in_degree(self, entity: str) -> int:
-        return sum(self.counts([entity], "in").values())
-
     def triples(self, relation: str | None = None) -> Iterator[Edge]:
         """All facts, or all facts of one relation; they are read whole before the first is given, to sort them."""
         if relation is None:
@@ -216,9 +207,6 @@ class Federation:
             with self._noting(name):
                 found |= self._facts(name, self.graphs[name].triples(local_relation))
         yield from sorted(found)
-
-    def paths(self, entity: str, hops: int) -> Iterator[tuple[Edge, ...]]:
-        return walk(self, entity, hops)
 
     def qualifiers(self, edge: Edge) -> tuple[tuple[str, str], ...]:
         """What restricts a fact, from the graph that states it: (relation, value), sorted."""

@@ -86,6 +86,22 @@ class KnowledgeGraph(Protocol):
         ...
 
 
+class Derived:
+    """What follows from `counts` and `edges` alone, for graphs that know no shorter way."""
+
+    def objects(self: KnowledgeGraph, head: str, relation: str) -> tuple[str, ...]:
+        return tuple(edge.tail for edge in self.edges([head], relation))
+
+    def subjects(self: KnowledgeGraph, relation: str, tail: str) -> tuple[str, ...]:
+        return tuple(edge.head for edge in self.edges([tail], relation, "in"))
+
+    def in_degree(self: KnowledgeGraph, entity: str) -> int:
+        return sum(self.counts([entity], "in").values())
+
+    def paths(self: KnowledgeGraph, entity: str, hops: int) -> Iterator[tuple[Edge, ...]]:
+        return walk(self, entity, hops)
+
+
 Likeness = Literal["prefix", "words", "letters"]
 
 

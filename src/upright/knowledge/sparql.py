@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Self
 
 from upright.knowledge.access import Access
 from upright.knowledge.asking import SEPARATOR, Asker, list_query
-from upright.knowledge.graph import Direction, Edge, local_name, walk
+from upright.knowledge.graph import Derived, Direction, Edge, local_name
 from upright.knowledge.reply_cache import ReplyCache, in_chunks
 from upright.knowledge.terms import literals, quoted, values
 from upright.knowledge.transport import check_url
@@ -51,7 +51,7 @@ class _Near(NamedTuple):
         return f"FILTER(isIRI({self.variable}) || ?t IN ({texts}))" if texts else ""
 
 
-class Endpoint:
+class Endpoint(Derived):
     """The graph of an endpoint; see `KnowledgeGraph` for what its methods answer.
 
     Each method raises `GraphError` where the endpoint fails. What it answers stays in the cache, so that a
@@ -121,15 +121,6 @@ class Endpoint:
         rows = islice(merge(*(sorted(part) for part in parts)), limit)
         return self._spelt([Edge(head, self.short(relation), tail) for head, tail in rows])
 
-    def objects(self, head: str, relation: str) -> tuple[str, ...]:
-        return tuple(edge.tail for edge in self.edges([head], relation))
-
-    def subjects(self, relation: str, tail: str) -> tuple[str, ...]:
-        return tuple(edge.head for edge in self.edges([tail], relation, "in"))
-
-    def in_degree(self, entity: str) -> int:
-        return sum(self.counts([entity], "in").values())
-
     def triples(self, relation: str | None = None) -> Iterator[Edge]:
         iri = "?p" if relation is None else self._prefixes.iri(relation)
         if iri is None or (relation is not None and not self._kept([relation])):
@@ -139,9 +130,6 @@ class Endpoint:
         for page in in_chunks(self._pages(columns, pattern), self._access.page_rows):
             kept = self._kept({row[1] for row in page})
             yield from self._spelt([Edge(head, self.short(name), tail) for head, name, tail in page if name in kept])
-
-    def paths(self, entity: str, hops: int) -> Iterator[tuple[Edge, ...]]:
-        return walk(self, entity, hops)
 
     def qualifiers(self, edge: Edge) -> tuple[tuple[str, str], ...]:
         """What restricts a fact: (relation, value), sorted. Plain RDF has none."""

@@ -82,7 +82,7 @@ class Transport:
         if not trouble.passing:
             raise GraphError(f"{url}: {trouble}") from None
         if attempt >= self._access.retries:
-            raise GraphError(f"{url}: {trouble}; tried {attempt + 1} times") from None
+            raise GraphError(f"{url}: {trouble}" + (f"; tried {attempt + 1} times" if attempt else "")) from None
         if trouble.wait is None:
             doubled = FIRST_WAIT * float(2**attempt)
             return min(doubled * self._jitter.uniform(0.5, 1.5), self._access.longest_wait)

@@ -73,30 +73,37 @@ def loss_of(model: PreTrainedModel, batch: tuple[Tensor, Tensor]) -> Tensor:
     return cross_entropy(logits.flatten(0, 1), targets[:, 1:].flatten(), ignore_index=NOT_LEARNT)
 
 
-def train(
-    model: PreTrainedModel,
-    rows: Sequence[Row],
-    pad_id: int,
-    *,
-    tokens: int,
-    batch_tokens: int,
-    learning_rate: float,
-    fresh: bool,
-    seed: int,
-    checkpoint: Checkpoint | None = None,
-) -> list[float]:
-    """Train in place for about `tokens` tokens; the loss of every update.
+@dataclass(frozen=True)
+class Course:
+    """How an actor is trained.
 
-    Args:
+    Attributes:
+        tokens: in all, about.
+        batch: tokens of an update, about.
+        learning_rate: step.
         fresh: a model without any training learns faster with Muon; a trained one is tuned with AdamW.
+        seed: of the order of the transcripts.
     """
-    optimisers = muon(model, learning_rate, 0.05) if fresh else [adam(model.parameters(), learning_rate, 0.01)]
+
+    tokens: int
+    batch: int
+    learning_rate: float
+    fresh: bool
+    seed: int
+
+
+def train(
+    model: PreTrainedModel, rows: Sequence[Row], pad_id: int, course: Course, checkpoint: Checkpoint | None = None
+) -> list[float]:
+    """Train in place; the loss of every update."""
+    rate = course.learning_rate
+    optimisers = muon(model, rate, 0.05) if course.fresh else [adam(model.parameters(), rate, 0.01)]
     return fit(
         model,
-        lambda start: islice(batches(rows, batch_tokens, pad_id, seed), start, None),
+        lambda start: islice(batches(rows, course.batch, pad_id, course.seed), start, None),
         lambda batch: loss_of(model, batch),
         optimisers,
-        Plan(max(1, tokens // batch_tokens), warmup_then_decay()),
+        Plan(max(1, course.tokens // course.batch), warmup_then_decay()),
         checkpoint,
         description="training the actor",
     )

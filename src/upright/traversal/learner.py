@@ -134,12 +134,14 @@ def _trained(config: Learn, folder: RunFolder, graph: KnowledgeGraph, learnt: Se
         model,
         rows,
         tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id,
-        tokens=config.train.tokens,
-        batch_tokens=config.train.batch,
-        learning_rate=config.train.learning_rate or (1e-4 if config.model else 3e-3),
-        fresh=config.model is None,
-        seed=folder.seed_for("batches"),
-        checkpoint=checkpoint,
+        actor.Course(
+            config.train.tokens,
+            config.train.batch,
+            config.train.learning_rate or (1e-4 if config.model else 3e-3),
+            fresh=config.model is None,
+            seed=folder.seed_for("batches"),
+        ),
+        checkpoint,
     )
     save(model, tokenizer, folder.path / MODEL, torch.float16)
     Manner(omit=config.omit, depth=3 * config.hops).save(folder.path / MODEL)

@@ -36,7 +36,9 @@ def report(
         _shares(page, searched, found)
     numbers = random.Random(config.seed).sample(range(len(searched)), min(SHOWN, len(searched)))
     for number in sorted(numbers):
-        _example(page, questions[number], searched[number], labels, address)
+        question, one = questions[number], searched[number]
+        page.section(question.question if several else "What the answer rests on", *_said(question, one.reply))
+        _example(page, one, labels, address)
     if not several:
         page.section("What it cost").table(found)
     return _limits(page.facts(_settings(config)))
@@ -77,9 +79,8 @@ def _shares(page: Report, searched: Sequence[Searched], found: Sequence[Metric])
     page.examples(rows, "All questions by the end of their search.")
 
 
-def _example(page: Report, question: Question, one: Searched, labels: Mapping[str, str], address: Address) -> None:
+def _example(page: Report, one: Searched, labels: Mapping[str, str], address: Address) -> None:
     reply = one.reply
-    page.section(reply.question, *_said(question, reply))
     if reply.evidence:
         page.examples([_fact(edge, labels, address) for edge in reply.evidence[:FACTS]], _facts_caption(reply))
     drawn = local_graph(one.rows, labels, f"What the search read for: {reply.question}")

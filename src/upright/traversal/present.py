@@ -12,7 +12,7 @@ STATUS = {
     "below_threshold": "no answer was worth the threshold, or the paths not enough; this is the best",
     "exhausted": "nothing was left to try, and no answer found",
     "truncated": "the text of the model was cut before its end",
-    "no_entities": "no entity of the question is known to the graph",
+    "no_entities": "no entity of the question is known to the graph; --seeds names them",
     "budget_calls": "the calls were used up",
     "budget_tokens": "the tokens were used up",
     "budget_seconds": "the time was used up",
