@@ -12,10 +12,11 @@ from scipy.optimize import brentq
 from scipy.stats import binom
 
 from benchmarks.harness import Bench, Cell, Section, relabelled, table
-from upright.audit.epsilon import bounds, method
+from upright.audit.epsilon import bounds
 from upright.audit.epsilon.config import Config
-from upright.audit.epsilon.method import Guesses
 from upright.audit.epsilon.scores import Scores
+from upright.measures import epsilon as method
+from upright.measures.epsilon import Guesses
 from upright.run.evidence import Metric, mean, proportion, scalar
 
 DELTA = 1e-5

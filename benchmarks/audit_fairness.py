@@ -20,10 +20,11 @@ from sklearn.preprocessing import OneHotEncoder
 
 from benchmarks.harness import Absent, Bench, Cell, Section, relabelled, table
 from upright.audit.fairness import counts as c
-from upright.audit.fairness import inequality, intersections, rates, reading
+from upright.audit.fairness import inequality, intersections, reading
 from upright.audit.fairness.config import Config
 from upright.audit.fairness.decisions import Grouping, decision_metrics
 from upright.audit.fairness.resample import bootstrap, simultaneous_odds
+from upright.measures import rates
 from upright.run.evidence import Metric, proportion, scalar
 
 Floats = NDArray[np.float64]

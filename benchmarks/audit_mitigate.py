@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 
 from benchmarks.harness import Absent, Bench, Cell, Run, Section, finished, relabelled, table
-from upright.audit.exposure.recognise import Found, recognise
 from upright.audit.mitigate import Config, points
 from upright.audit.mitigate.config import METHODS, NONE
 from upright.audit.mitigate.present import ATTACK
+from upright.measures.recognise import Found, recognise
 from upright.run.evidence import proportion, scalar
 from upright.run.files import read_json
 

@@ -8,10 +8,11 @@ import pytest
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from upright.audit.epsilon import bounds, method
+from upright.audit.epsilon import bounds
 from upright.audit.epsilon.config import ColumnsConfig, Config, GuessConfig, ThresholdConfig
-from upright.audit.epsilon.method import Counts, Guesses
 from upright.audit.epsilon.scores import Scores
+from upright.measures import epsilon as method
+from upright.measures.epsilon import Counts, Guesses
 
 Floats = NDArray[np.float64]
 Draw = Callable[[int], Floats]

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from tests.tiny import world_model
 from upright.audit.exposure import plant
 from upright.audit.exposure.config import Plant
-from upright.audit.exposure.spaces import Space
+from upright.measures.spaces import Space
 from upright.models.causal import CausalModel, pad, prompt_ids
 
 CODES = "The code of {words:1} is {digits:5}."

@@ -10,9 +10,10 @@ from numpy.testing import assert_allclose
 from polars.testing import assert_frame_equal
 
 from upright.audit.fairness import counts as c
-from upright.audit.fairness import rates, reading, scores
+from upright.audit.fairness import reading, scores
 from upright.audit.fairness.config import Config
 from upright.errors import UserError
+from upright.measures import rates
 from upright.run.config import SpeedConfig
 
 FORMATS = ("csv", "parquet", "jsonl")

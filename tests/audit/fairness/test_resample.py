@@ -8,7 +8,6 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from scipy.stats import fisher_exact
 
-from upright.audit.fairness import rates as r
 from upright.audit.fairness import resample
 from upright.audit.fairness.resample import (
     bootstrap,
@@ -19,7 +18,8 @@ from upright.audit.fairness.resample import (
     simultaneous_odds,
     simultaneous_ratio,
 )
-from upright.audit.intervals import clopper_pearson, simultaneous_range
+from upright.measures import rates as r
+from upright.measures.intervals import clopper_pearson, simultaneous_range
 
 Floats = NDArray[np.float64]
 TABLE = np.array([[[40, 10], [10, 40]], [[55, 5], [20, 20]]], dtype=float)

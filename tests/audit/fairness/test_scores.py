@@ -12,11 +12,11 @@ from scipy.special import expit
 from scipy.stats import ks_2samp, sem, wasserstein_distance
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
-from upright.audit import roc
 from upright.audit.fairness import counts as c
 from upright.audit.fairness import scored
 from upright.audit.fairness import scores as s
 from upright.audit.fairness.config import Config
+from upright.measures import roc
 
 Floats = NDArray[np.float64]
 Sample = tuple[NDArray[np.int64], Floats, NDArray[np.int64]]

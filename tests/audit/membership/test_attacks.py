@@ -14,7 +14,7 @@ from scipy.stats import norm
 
 from upright.audit.membership import attacks
 from upright.audit.membership.shadow import References, half_masks, train_networks
-from upright.audit.roc import auc, tpr_at_fpr
+from upright.measures.roc import auc, tpr_at_fpr
 from upright.run.evidence import overlap
 
 Floats = NDArray[np.float64]

@@ -6,9 +6,9 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from scipy.stats import kstest
 
-from upright.audit.intervals import clopper_pearson
 from upright.audit.membership.quantile import cross_fitted, normal_head, threshold
-from upright.audit.roc import auc
+from upright.measures.intervals import clopper_pearson
+from upright.measures.roc import auc
 
 Floats = NDArray[np.float64]
 

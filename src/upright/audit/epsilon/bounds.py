@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from scipy.stats import binomtest
 
-from upright.audit.epsilon import method
 from upright.audit.epsilon.config import Config
-from upright.audit.epsilon.method import Counts, Guesses
 from upright.audit.epsilon.scores import Scores
 from upright.errors import UserError
+from upright.measures import epsilon as method
+from upright.measures.epsilon import Counts, Guesses
 
 Flags = NDArray[np.bool_]
 

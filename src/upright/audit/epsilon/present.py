@@ -5,13 +5,13 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from upright.audit import roc
 from upright.audit.epsilon.bounds import Sheet, Test, chosen
 from upright.audit.epsilon.config import Config
-from upright.audit.epsilon.method import Guesses, guesses_needed
 from upright.audit.epsilon.scores import Scores
 from upright.audit.findings import Finding, Verdict
-from upright.audit.intervals import clopper_pearson
+from upright.measures import roc
+from upright.measures.epsilon import Guesses, guesses_needed
+from upright.measures.intervals import clopper_pearson
 from upright.run.evidence import Metric, proportion, scalar
 from upright.run.plots import Point, lines
 from upright.run.report import Report

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from upright.audit.columns import flags, numbers
 from upright.audit.epsilon.config import ColumnsConfig
-from upright.audit.intervals import Floats
 from upright.errors import UserError
+from upright.measures.intervals import Floats
 from upright.run.tables import line_of, need_columns, read_table
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from upright.audit.exposure import ranks
 from upright.audit.exposure.config import CanaryConfig
 from upright.audit.exposure.part import Part, verdict
 from upright.audit.exposure.plant import Canary
-from upright.audit.exposure.spaces import Space
 from upright.audit.findings import Finding
-from upright.audit.roc import auc
+from upright.measures import ranks
+from upright.measures.roc import auc
+from upright.measures.spaces import Space
 from upright.models.causal import CausalModel, prompt_ids
 from upright.models.score import perplexity
 from upright.run.evidence import Metric, mean, proportion, scalar

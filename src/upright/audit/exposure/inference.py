@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from upright.audit.exposure import ranks
 from upright.audit.exposure.config import AttributeConfig
 from upright.audit.exposure.extraction import LOGITS_AT_ONCE
 from upright.audit.exposure.part import Part, compared, verdict
@@ -18,6 +17,7 @@ from upright.audit.findings import Finding
 from upright.audit.folds import fold_numbers
 from upright.audit.texts import SIDES, Text, some
 from upright.errors import MissingExtra
+from upright.measures import ranks
 from upright.models.causal import CausalModel, pad, prompt_ids
 from upright.models.generate import batches
 from upright.run.evidence import Metric, mean, proportion

@@ -8,8 +8,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 
 from upright.audit.exposure.config import Plant
-from upright.audit.exposure.spaces import Space
 from upright.errors import UserError
+from upright.measures.spaces import Space
 from upright.run.files import write_text
 from upright.run.folder import Message
 

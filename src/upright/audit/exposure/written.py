@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from upright.audit.exposure.config import PersonalConfig
 from upright.audit.exposure.part import Part, compared, excess, verdict
-from upright.audit.exposure.recognise import KINDS, Found, recognise
 from upright.audit.findings import Finding
 from upright.audit.texts import SIDES, Text, lead_tokens, some
+from upright.measures.recognise import KINDS, Found, recognise
 from upright.models.causal import CausalModel, prompt_ids_and_offsets
 from upright.models.generate import generate
 from upright.run.evidence import Metric, proportion

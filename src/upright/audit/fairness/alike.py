@@ -11,9 +11,9 @@ from upright.audit.fairness import counts as c
 from upright.audit.fairness import individual, proxies, reading
 from upright.audit.fairness.config import Config
 from upright.audit.fairness.decisions import metric
-from upright.audit.intervals import wilson
-from upright.audit.roc import auc
 from upright.errors import UserError
+from upright.measures.intervals import wilson
+from upright.measures.roc import auc
 from upright.run.evidence import Metric, mean, paired_difference
 
 Floats = NDArray[np.float64]

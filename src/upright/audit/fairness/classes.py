@@ -7,13 +7,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from upright.audit.fairness import rates
 from upright.audit.fairness.config import Config
 from upright.audit.fairness.counts import Table
 from upright.audit.fairness.decisions import SIMULTANEOUS, Gap, metric
-from upright.audit.fairness.rates import NAMES, PROPORTIONS
 from upright.audit.fairness.resample import bootstrap, effective, free_shares, simultaneous_distance
-from upright.audit.intervals import Interval, wilson
+from upright.measures import rates
+from upright.measures.intervals import Interval, wilson
+from upright.measures.rates import NAMES, PROPORTIONS
 from upright.run.evidence import Metric
 
 Floats = NDArray[np.float64]

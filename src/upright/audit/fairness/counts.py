@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from upright.audit.fairness.rates import summed
 from upright.errors import UserError
+from upright.measures.rates import summed
 from upright.run.files import atomic
 
 Floats = NDArray[np.float64]

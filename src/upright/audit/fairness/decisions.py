@@ -13,10 +13,9 @@ from typing import SupportsFloat
 import numpy as np
 from numpy.typing import NDArray
 
-from upright.audit.fairness import inequality, intersections, rates
+from upright.audit.fairness import inequality, intersections
 from upright.audit.fairness.config import Config
 from upright.audit.fairness.counts import Table
-from upright.audit.fairness.rates import NAMES, PROPORTIONS, RATES
 from upright.audit.fairness.resample import (
     bootstrap,
     effective,
@@ -25,7 +24,9 @@ from upright.audit.fairness.resample import (
     simultaneous_odds,
     simultaneous_ratio,
 )
-from upright.audit.intervals import clopper_pearson, katz, newcombe, simultaneous_range, wilson
+from upright.measures import rates
+from upright.measures.intervals import clopper_pearson, katz, newcombe, simultaneous_range, wilson
+from upright.measures.rates import NAMES, PROPORTIONS, RATES
 from upright.run.evidence import Better, Metric
 
 Floats = NDArray[np.float64]

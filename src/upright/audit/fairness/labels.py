@@ -15,10 +15,10 @@ from scipy.stats import chi2
 from upright.audit.fairness.config import Config
 from upright.audit.fairness.counts import Table
 from upright.audit.fairness.decisions import metric
-from upright.audit.fairness.rates import quotient
 from upright.audit.fairness.resample import bootstrap, effective
-from upright.audit.intervals import clopper_pearson
 from upright.errors import UserError
+from upright.measures.intervals import clopper_pearson
+from upright.measures.rates import quotient
 from upright.run.evidence import Metric
 from upright.run.tables import need_columns, read_table
 

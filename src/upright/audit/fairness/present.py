@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from upright.audit.fairness.config import Config
 from upright.audit.fairness.decisions import CORE, SIMULTANEOUS, Grouping
 from upright.audit.fairness.labels import LAWS, SHARE
-from upright.audit.fairness.rates import rates as rates_of
 from upright.audit.fairness.scores import Calibration
 from upright.audit.fairness.swaps import CHANGES, FAVOURED, FLIPS
 from upright.audit.fairness.verdict import GROUP, REGRESSION
 from upright.audit.findings import Finding
+from upright.measures.rates import rates as rates_of
 from upright.run.evidence import Metric
 from upright.run.plots import Point, bars_before_after, forest, heatmap, lines
 from upright.run.report import Report

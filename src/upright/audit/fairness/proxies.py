@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from upright.audit.folds import fold_numbers
-from upright.audit.intervals import wilson
 from upright.errors import MissingExtra
+from upright.measures.intervals import wilson
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

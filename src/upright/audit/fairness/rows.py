@@ -9,12 +9,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from upright.audit.fairness import counts as c
-from upright.audit.fairness import ranking, rates, reading, regression, scores
+from upright.audit.fairness import ranking, reading, regression, scores
 from upright.audit.fairness.config import Config
 from upright.audit.fairness.decisions import SIMULTANEOUS, metric
 from upright.audit.fairness.resample import bootstrap, simultaneous_smirnov
-from upright.audit.intervals import clopper_pearson, range_of_means, wilson
 from upright.errors import UserError
+from upright.measures import rates
+from upright.measures.intervals import clopper_pearson, range_of_means, wilson
 from upright.run.evidence import Z_95, Metric, mean
 
 Floats = NDArray[np.float64]

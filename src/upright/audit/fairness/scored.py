@@ -11,13 +11,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from upright.audit.fairness import rates, scores
+from upright.audit.fairness import scores
 from upright.audit.fairness.config import Config
 from upright.audit.fairness.counts import Table
 from upright.audit.fairness.decisions import metric
 from upright.audit.fairness.resample import bootstrap
 from upright.audit.fairness.scores import Calibration
-from upright.audit.intervals import range_of_means
+from upright.measures import rates
+from upright.measures.intervals import range_of_means
 from upright.run.evidence import Z_95, Better, Metric
 
 Floats = NDArray[np.float64]

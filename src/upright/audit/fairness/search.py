@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from upright.audit.fairness import rates, rich, scan, scores
+from upright.audit.fairness import rich, scan, scores
 from upright.audit.fairness.decisions import Grouping, metric
 from upright.audit.fairness.intersections import MOST_SUBGROUPS, Subgroups, subgroups, worst_subgroup
-from upright.audit.fairness.rates import NAMES
-from upright.audit.intervals import clopper_pearson, wilson
+from upright.measures import rates
+from upright.measures.intervals import clopper_pearson, wilson
+from upright.measures.rates import NAMES
 from upright.run.evidence import Metric
 
 Floats = NDArray[np.float64]

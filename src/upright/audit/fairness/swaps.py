@@ -16,8 +16,8 @@ from upright.audit.fairness import reading
 from upright.audit.fairness.config import Config
 from upright.audit.fairness.decisions import metric
 from upright.audit.fairness.reading import Source, plain
-from upright.audit.intervals import wilson
 from upright.errors import UserError
+from upright.measures.intervals import wilson
 from upright.run.evidence import Z_95, Metric
 
 Floats = NDArray[np.float64]

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import mannwhitneyu
 
 from upright.audit.findings import Finding
-from upright.audit.intervals import clopper_pearson
-from upright.audit.roc import (
+from upright.measures.intervals import clopper_pearson
+from upright.measures.roc import (
     auc,
     auc_interval,
     delong,

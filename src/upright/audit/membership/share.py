@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upright.audit.findings import Finding, Verdict
-from upright.audit.intervals import clopper_pearson
 from upright.audit.membership.evaluate import Sample, said
-from upright.audit.roc import roc
+from upright.measures.intervals import clopper_pearson
+from upright.measures.roc import roc
 from upright.run.evidence import Metric
 
 ITEM = "privacy.membership-dataset"

@@ -13,8 +13,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from upright.audit.intervals import Interval, range_of_means, simultaneous_range, wilson
 from upright.errors import UserError, unknown
+from upright.measures.intervals import Interval, range_of_means, simultaneous_range, wilson
 from upright.run.evidence import Z_95, Metric
 from upright.run.tables import check_table, scan_table
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from upright.audit.epsilon import method
-from upright.audit.epsilon.method import Counts, Guesses, Rates
+from upright.measures import epsilon as method
+from upright.measures.epsilon import Counts, Guesses, Rates
 
 # --- one run ---------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from upright.audit.intervals import (
+from upright.measures.intervals import (
     clopper_pearson,
     katz,
     newcombe,

@@ -12,8 +12,8 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, precision_score, recall_score
 
-from upright.audit.fairness import rates as r
 from upright.errors import UserError
+from upright.measures import rates as r
 
 Floats = NDArray[np.float64]
 # A: TP 40, FP 10, FN 10, TN 40. B: 20, 5, 20, 55.

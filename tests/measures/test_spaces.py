@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upright.audit.exposure.spaces import ALPHABETS, Space
 from upright.errors import UserError
+from upright.measures.spaces import ALPHABETS, Space
 
 FORMAT = "a {digits:2}-{hex:1} z"
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import hypergeom, norm, rankdata
 
-from upright.audit.intervals import clopper_pearson
+from upright.measures.intervals import clopper_pearson
 from upright.run.evidence import Metric
 
 Floats = NDArray[np.float64]

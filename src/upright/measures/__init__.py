@@ -1,0 +1,1 @@
+"""Statistics that several capabilities share: intervals, curves of attacks, exposure, personal data."""
