@@ -16,7 +16,7 @@ from upright.training.private.gradients import (
     Batch,
     Clipped,
     FunctionalGradients,
-    LinearGradients,
+    LayerGradients,
     PerRecord,
     clipped_in_parts,
     coefficients,
@@ -87,9 +87,9 @@ def case(name: str, size: int = 9) -> tuple[nn.Module, Batch]:
 
 
 @pytest.mark.parametrize(("name", "clip"), list(product(MODELS, [0.3, 2.0, math.inf])))
-@pytest.mark.parametrize("way", [LinearGradients, FunctionalGradients])
+@pytest.mark.parametrize("way", [LayerGradients, FunctionalGradients])
 def test_norms_and_clipped_sum_are_those_of_one_record_at_a_time(
-    name: str, clip: float, way: type[LinearGradients] | type[FunctionalGradients]
+    name: str, clip: float, way: type[LayerGradients] | type[FunctionalGradients]
 ) -> None:
     model, batch = case(name)
     found, wanted = way(model, loss).clipped(batch, clip), one_at_a_time(model, batch, clip)
@@ -106,7 +106,7 @@ def test_norm_by_hand() -> None:
         return (model(batch[0]) * torch.tensor([[1.0], [2.0]]).double()).sum((1, 2))  # type: ignore[operator, no-any-return]
 
     a = torch.tensor([[[1.0, 0.0], [1.0, 1.0]]]).double()
-    found = LinearGradients(layer, weighted).clipped((a,), math.inf)
+    found = LayerGradients(layer, weighted).clipped((a,), math.inf)
     assert found.norms.tolist() == [pytest.approx(math.sqrt(13 + 9))]
     assert found.sums[0].tolist() == [[3.0, 2.0]]
     assert found.sums[1].tolist() == [3.0]
@@ -133,9 +133,9 @@ def test_coefficients_never_exceed_the_clip_and_drop_what_is_not_finite() -> Non
     assert bool((scaled[:5] * norms[:5] <= 1 + 1e-6).all())
 
 
-@pytest.mark.parametrize("way", [LinearGradients, FunctionalGradients])
+@pytest.mark.parametrize("way", [LayerGradients, FunctionalGradients])
 def test_a_record_that_is_not_finite_leaves_the_others_alone(
-    way: type[LinearGradients] | type[FunctionalGradients],
+    way: type[LayerGradients] | type[FunctionalGradients],
 ) -> None:
     model, (x, y) = case("mlp")
     bad = x.clone()
@@ -157,20 +157,20 @@ def test_parts_change_nothing(rows: int) -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
 
 
-class Tied(nn.Module):
+class Bare(nn.Module):
+    """A parameter that belongs to no single layer."""
+
     def __init__(self) -> None:
         super().__init__()
-        self.one, self.two = nn.Linear(6, 6), nn.Linear(6, 6)
-        self.two.weight = self.one.weight
+        self.scale, self.layer = nn.Parameter(torch.randn(6)), nn.Linear(6, 4)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.two(torch.tanh(self.one(x)))[:, :4]  # type: ignore[no-any-return]
+        return self.layer(torch.tanh(x * self.scale))  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("make", [Tied, lambda: nn.Sequential(nn.LayerNorm(6), nn.Linear(6, 4))])
-def test_what_is_not_linear_layers_alone_goes_the_general_way_and_is_right(make: type[nn.Module]) -> None:
+def test_what_does_not_belong_to_layers_goes_the_general_way_and_is_right() -> None:
     torch.manual_seed(5)
-    model = make().double()
+    model = Bare().double()
     batch = (torch.randn(5, 6, dtype=torch.float64), torch.randint(0, 4, (5,)))
     way: PerRecord = per_record(model, loss)
     assert isinstance(way, FunctionalGradients)

@@ -1,25 +1,32 @@
 """Gradients of single records: their norms, and the sum of what is left of them after clipping.
 
-Two ways of the same numbers. `LinearGradients` never forms a single gradient where it need not: the input `a` and
-the output gradient `b` of each linear layer give norm and sum (book-keeping, Bu et al. 2023). `FunctionalGradients`
-forms every one with `vmap(grad)` and takes any model whose records do not mix.
+Two ways of the same numbers. `LayerGradients` never forms a single gradient where it need not: what goes into each
+layer and the gradient at its output give norm and sum after one pass backward (book-keeping, Bu et al. 2023).
+`FunctionalGradients` forms every one with `vmap(grad)`, for models whose parameters are not those of single layers.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol
+from functools import partial
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from upright.errors import UserError
+from upright.training.private.forms import Dense, Form, joined
+from upright.training.private.layers import Call, rule_of
 
 Batch = tuple[Tensor, ...]
 """Tensors that share their first dimension, the records."""
 
 Loss = Callable[[Callable[..., Tensor], Batch], Tensor]
-"""(model, batch of B) -> losses (B,); the loss of a record may depend on that record alone."""
+"""(model, batch of B) -> losses (B,); the loss of a record may depend on that record alone.
+
+Where a record is a unit of R texts, the model is called with B · R rows, those of a unit one after the other.
+"""
 
 MIXING = (nn.modules.batchnorm._NormBase,)
 """Layers through which one record changes the output of another, or that keep statistics of the records."""
@@ -54,10 +61,8 @@ def per_record(model: nn.Module, loss: Loss) -> PerRecord:
     chosen = trainable(model)
     if not chosen:
         raise UserError("the model has no trainable parameter; must have one to train it")
-    layers = _linear_layers(model)
-    covered = {id(p) for layer in layers.values() for p in layer.parameters(recurse=False)}
-    linear = all(id(p) in covered for p in chosen.values()) and len(chosen) == sum(1 for _ in _owned(layers.values()))
-    return LinearGradients(model, loss) if linear else FunctionalGradients(model, loss)
+    single = all(not [*module.children()] for module in _owners(model))
+    return LayerGradients(model, loss) if single else FunctionalGradients(model, loss)
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -71,114 +76,95 @@ def coefficients(norms: Tensor, clip: float) -> Tensor:
     return torch.where(torch.isfinite(norms), scale, 0.0)
 
 
-def _linear_layers(model: nn.Module) -> dict[str, nn.Linear]:
-    return {name: module for name, module in model.named_modules() if type(module) is nn.Linear}
+def _owners(model: nn.Module) -> dict[nn.Module, dict[str, nn.Parameter]]:
+    """Modules that have trainable parameters of their own, with these by name."""
+    own = {module: dict(module.named_parameters(recurse=False)) for module in model.modules()}
+    trained = {module: {name: p for name, p in few.items() if p.requires_grad} for module, few in own.items()}
+    return {module: few for module, few in trained.items() if few}
 
 
-def _owned(layers: Iterable[nn.Linear]) -> Iterator[nn.Parameter]:
-    for layer in layers:
-        yield from (p for p in layer.parameters(recurse=False) if p.requires_grad)
+class LayerGradients:
+    """For models whose trainable parameters each belong to layers: one pass forward, one backward.
 
-
-class Uses(NamedTuple):
-    """A layer's inputs `a` (B, T, d) and output gradients `b` (B, T, p); a layer used K times has K times the T."""
-
-    a: Tensor
-    b: Tensor
-
-
-class LinearGradients:
-    """For models that are linear layers and what has no parameters, such as an MLP.
-
-    The gradient of record i is W_i = Σ_t b_it a_itᵀ, for the bias Σ_t b_it. One pass backward gives `b` of all layers;
-    the norms come from `a` and `b`, and Σ_i c_i W_i is one product.
+    The parameters are held still meanwhile, so that autograd forms no gradient of theirs. As soon as the gradient at
+    a layer's output is known, the gradients of its parameters are brought into their shortest form and measured.
     """
 
     def __init__(self, model: nn.Module, loss: Loss) -> None:
         self._model, self._loss = model, loss
-        self._layers = [layer for layer in _linear_layers(model).values() if [*_owned([layer])]]
 
     def clipped(self, batch: Batch, clip: float) -> Clipped:
-        uses = self._uses(batch)
-        squares = torch.stack([n2 for layer in self._layers for n2 in _squared_norms(layer, uses[layer])])
-        norms = squares.sum(0).sqrt()
-        c = coefficients(norms, clip)
-        if not bool(torch.isfinite(norms).all()):
-            uses = {layer: _masked(use, c > 0) for layer, use in uses.items()}
-        sums = {p: total for layer in self._layers for p, total in _weighted_sums(layer, uses[layer], c)}
-        return Clipped([sums[p] for p in trainable(self._model).values()], norms)
-
-    def _uses(self, batch: Batch) -> dict[nn.Linear, Uses]:
-        with _recorded(self._layers) as records, torch.enable_grad():
+        parameters = list(trainable(self._model).values())
+        book = _Book(self._model, len(batch[0]))
+        with torch.enable_grad(), book.open():
             losses = self._loss(self._model, batch)
-            unused = [layer for layer in self._layers if layer not in records]
-            if unused:
-                raise UserError(f"{unused[0]}: got no input, so its gradient is missing; must be used or be frozen")
-            outputs = [output for pairs in records.values() for _, output in pairs]
-            # the loss is summed: the gradient at an output is then each record's own
-            flow = iter(torch.autograd.grad(losses.sum(), outputs))
-        size = len(losses)
-        joined = {}
-        for layer, pairs in records.items():
-            flows = [(_rows(a.detach(), size), _rows(next(flow), size)) for a, _ in pairs]
-            joined[layer] = Uses(torch.cat([a for a, _ in flows], 1), torch.cat([b for _, b in flows], 1))
-        return joined
+        book.close(losses)
+        norms = torch.stack([form.norm2() for form in book.forms.values()]).sum(0).clamp_min(0).sqrt()
+        c = coefficients(norms, clip)
+        return Clipped([book.forms.pop(p).weighted(c).reshape(p.shape) for p in parameters], norms)
 
 
-@contextmanager
-def _recorded(layers: Sequence[nn.Linear]) -> Iterator[dict[nn.Linear, list[tuple[Tensor, Tensor]]]]:
-    """Inputs and outputs of each use of the layers inside the block, in the order of first use."""
-    records: dict[nn.Linear, list[tuple[Tensor, Tensor]]] = {}
+class _Book:
+    """The calls of a model's layers during one pass, and the gradients they lead to."""
 
-    def hook(layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-        assert isinstance(layer, nn.Linear)
-        records.setdefault(layer, []).append((args[0], output))
+    def __init__(self, model: nn.Module, size: int) -> None:
+        self._owners, self._size = _owners(model), size
+        self._calls: Counter[nn.Module] = Counter()
+        self._starts: list[Tensor] = []
+        self._pages: dict[nn.Parameter, list[Form]] = {p: [] for few in self._owners.values() for p in few.values()}
+        self.forms: dict[nn.Parameter, Form] = {}
 
-    handles = [layer.register_forward_hook(hook) for layer in layers]
-    try:
-        yield records
-    finally:
-        for handle in handles:
-            handle.remove()
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """While inside, calls are written down, and the parameters are held still."""
+        handles = [layer.register_forward_hook(self._call, with_kwargs=True) for layer in self._owners]
+        parameters = [p for few in self._owners.values() for p in few.values()]
+        for p in parameters:
+            p.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+            for p in parameters:
+                p.requires_grad_(True)
 
+    def close(self, losses: Tensor) -> None:
+        """Go backward; `forms` has every parameter afterwards.
 
-def _rows(tensor: Tensor, size: int) -> Tensor:
-    """(B, …, d) as (B, T, d)."""
-    return tensor.reshape(size, -1, tensor.shape[-1])
+        Raises:
+            UserError: for a layer that was not called.
+        """
+        idle = [layer for layer in self._owners if not self._calls[layer]]
+        if idle:
+            raise UserError(f"{idle[0]}: got no input, so its gradient is missing; must be used or be frozen")
+        # the loss is summed: the gradient at an output is then each record's own
+        torch.autograd.grad(losses.sum(), self._starts, allow_unused=True)
+        for p, forms in self._pages.items():  # those of which a use led nowhere
+            self.forms[p] = joined(forms) if forms else Dense(p.new_zeros(self._size, *p.shape))
 
+    def _call(self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Tensor | None:
+        if not isinstance(output, Tensor):
+            raise UserError(f"{layer}: gives {type(output).__name__}, no tensor; must be frozen for private training")
+        self._calls[layer] += 1
+        call, started = Call(args, kwargs), None
+        if not output.requires_grad:  # nothing before it is trained: here the way back ends
+            self._starts.append(output.detach().requires_grad_())
+            output = started = self._starts[-1].clone()
+        output.register_hook(partial(self._enter, layer, call))
+        return started
 
-def _squared_norms(layer: nn.Linear, uses: Uses) -> Iterator[Tensor]:
-    a, b = uses
-    if layer.weight.requires_grad:
-        yield _weight_norm2(a, b)
-    if layer.bias is not None and layer.bias.requires_grad:
-        yield b.sum(1).square().sum(1)
+    def _enter(self, layer: nn.Module, call: Call, flow: Tensor) -> None:
+        own = self._owners[layer]
+        for name, form in rule_of(layer)(layer, own, call, flow.detach(), self._size):
+            page = self._pages[own[name]]
+            page.append(form)
+            if len(page) == self._uses(own[name]):  # so that inputs and gradients of long layers are let go
+                self.forms[own[name]] = joined(self._pages.pop(own[name]))
 
-
-def _weight_norm2(a: Tensor, b: Tensor) -> Tensor:
-    """‖Σ_t b_t a_tᵀ‖² (B,): from both Gram matrices when T (p + d) < p d, else from the gradient itself.
-
-    ‖Σ_t b_t a_tᵀ‖² = Σ_tu (a_t · a_u)(b_t · b_u) (Li et al. 2022, section 4).
-    """
-    (_, t, d), p = a.shape, b.shape[2]
-    if t == 1:
-        return a[:, 0].square().sum(1) * b[:, 0].square().sum(1)
-    if t * (p + d) < p * d:
-        return ((a @ a.mT) * (b @ b.mT)).sum((1, 2))
-    return (b.mT @ a).square().sum((1, 2))
-
-
-def _masked(uses: Uses, counts: Tensor) -> Uses:
-    """Zeros for the records that do not count, as zero times infinity is no zero."""
-    return Uses(*(torch.where(counts[:, None, None], part, 0.0) for part in uses))
-
-
-def _weighted_sums(layer: nn.Linear, uses: Uses, c: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    a, b = uses.a, uses.b * c[:, None, None]
-    if layer.weight.requires_grad:
-        yield layer.weight, b.flatten(0, 1).T @ a.flatten(0, 1)
-    if layer.bias is not None and layer.bias.requires_grad:
-        yield layer.bias, b.sum((0, 1))
+    def _uses(self, parameter: nn.Parameter) -> int:
+        calls = (self._calls[layer] for layer, own in self._owners.items() if any(p is parameter for p in own.values()))
+        return sum(calls)
 
 
 class FunctionalGradients:
@@ -191,9 +177,8 @@ class FunctionalGradients:
         chosen = trainable(self._model)
 
         def loss_of(parameters: dict[str, Tensor], record: Batch) -> Tensor:
-            def model(*inputs: Tensor) -> Tensor:
-                output: Tensor = functional_call(self._model, parameters, inputs)
-                return output
+            def model(*inputs: Tensor, **named: Tensor) -> Any:
+                return functional_call(self._model, parameters, inputs, named)
 
             return self._loss(model, tuple(field.unsqueeze(0) for field in record))[0]
 
