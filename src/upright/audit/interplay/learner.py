@@ -142,9 +142,9 @@ class Task:
         """The trained model. With `watch`, the clipping norm, clipping is looked at before each round."""
         model = Classifier(self.x.shape[1], self.hidden, start).to(self.x.device)
         levers = Levers.neutral(self.groups, self.x.device)
-        records = Tensors(self.x, self.y, self.group)
+        records = Tensors(self.x, self.y, self.group, rows=self.rows)
         engine = PrivateTraining(
-            self.plan, model, levers.loss, records, partial(Adam, lr=self.learning_rate), Seeded(chance), self.rows
+            self.plan, model, levers.loss, records, partial(Adam, lr=self.learning_rate), Seeded(chance)
         )
         course = Course(model, engine)
         counts = self._counts(engine)

@@ -4,12 +4,17 @@ A guarantee in the strict sense needs `Secure`: whoever knows the seed can take 
 """
 
 import math
+import os
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+
+AT_ONCE = 2**16
+"""Normals that are drawn together: what they take stays in the cache of a processor."""
 
 
 class Randomness(Protocol):
@@ -62,11 +67,10 @@ class Secure:
         return torch.from_numpy(np.flatnonzero(_uniform(n) <= rate))
 
     def normal(self, like: Tensor) -> Tensor:
-        count = like.numel()
-        sums = np.zeros(count)
-        for _ in range(4):
-            sums += _box_muller(count)
-        return torch.from_numpy(sums / 2).to(like.dtype).reshape(like.shape).to(like.device)
+        sizes = [min(AT_ONCE, like.numel() - start) for start in range(0, like.numel(), AT_ONCE)]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # the generator and the functions let other threads run
+            drawn = torch.cat([*pool.map(_sum_of_four, sizes), torch.empty(0, dtype=torch.float64)])
+        return drawn.to(like.dtype).reshape(like.shape).to(like.device)
 
     def state(self) -> Tensor | None:
         return None
@@ -76,13 +80,19 @@ class Secure:
             raise ValueError("got the state of a seeded generator; must come from a run with cryptographic noise")
 
 
+def _sum_of_four(count: int) -> Tensor:
+    """Standard normals (count,), each half the sum of four of Box and Muller's (1958)."""
+    half = (count + 1) // 2
+    total = torch.zeros(2, half, dtype=torch.float64)
+    for _ in range(4):
+        radius = torch.from_numpy(_uniform(half)).log_().mul_(-2).sqrt_()
+        angle = torch.from_numpy(_uniform(half)).mul_(2 * math.pi)
+        total[0] += radius * angle.cos()
+        total[1] += radius * angle.sin()
+    return total.flatten()[:count] / 2
+
+
 def _uniform(count: int) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
     """Multiples of 2^-53 in (0, 1]."""
     bits = np.frombuffer(secrets.token_bytes(8 * count), dtype=np.uint64) >> np.uint64(11)
     return (bits + np.uint64(1)).astype(np.float64) * 2.0**-53
-
-
-def _box_muller(count: int) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
-    half = (count + 1) // 2
-    radius, angle = np.sqrt(-2 * np.log(_uniform(half))), 2 * math.pi * _uniform(half)
-    return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:count]

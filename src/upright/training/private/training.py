@@ -11,7 +11,7 @@ output that no noise covers.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 
 from upright.errors import UserError
 from upright.training.private.accounting import Mechanism, epsilon
-from upright.training.private.gradients import Batch, Loss, clipped_in_parts, coefficients, per_record, trainable
+from upright.training.private.gradients import Batch, Loss, coefficients, per_record, trainable
 from upright.training.private.noise import Randomness, Secure
 from upright.training.private.plan import Plan
 
@@ -31,24 +31,28 @@ class Records(Protocol):
 
     def __len__(self) -> int: ...
 
-    def take(self, indices: Tensor) -> Batch:
-        """The records at `indices` (B,), as tensors whose first dimension is B."""
+    def parts(self, indices: Tensor) -> Iterable[Batch]:
+        """The records at `indices` (B,), each once, in parts of any size and order.
+
+        A part is what is computed at once: tensors whose first dimension is its records.
+        """
 
 
 class Tensors:
-    """Records that lie in memory as tensors of a common first dimension."""
+    """Records that lie in memory as tensors of a common first dimension; `rows` of them make a part."""
 
-    def __init__(self, *fields: Tensor) -> None:
+    def __init__(self, *fields: Tensor, rows: int = 4096) -> None:
         sizes = sorted({len(field) for field in fields})
         if len(sizes) != 1 or not sizes[0]:
             raise ValueError(f"got tensors of {sizes} records; must be as many in each, and at least one")
-        self._fields = fields
+        self._fields, self._rows = fields, rows
 
     def __len__(self) -> int:
         return len(self._fields[0])
 
-    def take(self, indices: Tensor) -> Batch:
-        return tuple(field[indices.to(field.device)] for field in self._fields)
+    def parts(self, indices: Tensor) -> Iterator[Batch]:
+        for some in indices.split(self._rows):
+            yield tuple(field[some.to(field.device)] for field in self._fields)
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,6 @@ class PrivateTraining:
     Args:
         loss: losses (B,) of a batch, each of its own record alone; see `gradients.Loss`.
         optimiser: makes the optimiser from the parameters; all it does with the noisy gradient is free.
-        rows: records whose gradients are computed at once; changes nothing but memory.
     """
 
     def __init__(
@@ -89,7 +92,6 @@ class PrivateTraining:
         records: Records,
         optimiser: Callable[[Iterable[nn.Parameter]], Optimizer],
         randomness: Randomness,
-        rows: int = 4096,
     ) -> None:
         self.plan = plan
         self._model, self._loss, self._records = model, loss, records
@@ -97,7 +99,6 @@ class PrivateTraining:
         self._parameters = list(trainable(model).values())
         self._optimiser = optimiser(self._parameters)
         self._randomness = randomness
-        self._rows = rows
         self._steps = 0
         self._asked: Counter[str] = Counter()
         self._checked = False
@@ -124,9 +125,8 @@ class PrivateTraining:
             raise UserError(f"{self.plan.steps} steps were planned and paid for; plan more to go on")
         self._steps += 1  # first of all, so that no failure can leave a step uncounted
         chosen = self._randomness.chosen(len(self._records), self.plan.sample_rate)
-        sums = self._clipped_sum(chosen) if len(chosen) else [torch.zeros_like(p) for p in self._parameters]
-        for p, total in zip(self._parameters, sums, strict=True):
-            p.grad = self._noised(total) / self.plan.batch
+        for p, total in zip(self._parameters, self._clipped_sum(chosen), strict=True):
+            p.grad = self._noised(total).div_(self.plan.batch).to(p.dtype)
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
 
@@ -212,15 +212,18 @@ class PrivateTraining:
         return self.plan.mechanism(self._steps, self._asked)
 
     def _clipped_sum(self, chosen: Tensor) -> list[Tensor]:
-        batch = self._records.take(chosen)
-        if not self._checked:
-            self._check(batch)
-        return clipped_in_parts(self._gradients, batch, self.plan.clip, self._rows).sums
+        sums = [torch.zeros_like(p, dtype=torch.promote_types(p.dtype, torch.float32)) for p in self._parameters]
+        for part in self._records.parts(chosen) if len(chosen) else ():
+            if not self._checked:
+                self._check(part)
+            for total, some in zip(sums, self._gradients.clipped(part, self.plan.clip).sums, strict=True):
+                total += some
+        return sums
 
     def _noised(self, total: Tensor) -> Tensor:
         if not self.plan.noise:
             return total
-        return total + self.plan.noise * self.plan.clip * self._randomness.normal(total)
+        return total.add_(self._randomness.normal(total), alpha=self.plan.noise * self.plan.clip)
 
     def _check(self, batch: Batch) -> None:
         """Refuse, before anything is learnt, a model whose records mix or whose gradients are not all seen.
