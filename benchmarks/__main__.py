@@ -36,6 +36,11 @@ PARTS = {
         "calls": "200 questions on a slow server, side by side and one call at a time, and again from the cache",
         "changes": "100 changed facts of the lab's atlas, asked with and without the changes",
     },
+    "synthesize": {
+        "engine": "a private training step beside a plain one and beside Opacus: time and memory",
+        "texts": "section texts of MTS-Dialog at epsilon 8: classifiers beside the control and real texts",
+        "canaries": "exposure and audited epsilon at epsilon 8 and without noise",
+    },
 }
 
 

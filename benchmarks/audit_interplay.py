@@ -102,7 +102,7 @@ def _speed(steps: int) -> tuple[dict[str, list[Metric | str | None]], list[Metri
         model = Classifier(100, 64, Generator().manual_seed(1))
         optimiser, chance = Adam(model.parameters(), lr=0.01), Seeded(Generator().manual_seed(2))
         for _ in range(steps):
-            losses = levers.loss(model, records.take(chance.chosen(4096, 256 / 4096)))
+            losses = levers.loss(model, next(iter(records.parts(chance.chosen(4096, 256 / 4096)))))
             optimiser.zero_grad()
             losses.mean().backward()
             optimiser.step()

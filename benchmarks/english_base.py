@@ -1,21 +1,26 @@
 """A small Llama that knows plain English and no private text: the public base that private fine-tuning starts from.
 
-    python -m benchmarks.english_base --data ../shared/data --out runs/english-base
+    python -m benchmarks.english_base --data ../shared/data --out runs
 
-Trained once on public books and textbooks, read line by line; the benchmarks of `synthesize` find it in their folder.
+Trained once on public books and textbooks, read line by line, then on notes of the lab's clinic, whose patients are
+invented. The benchmarks of `synthesize` find it in their folder.
 """
 
 import argparse
 import gzip
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from benchmarks.harness import ROOT, Absent, Bench
+from upright.lab.clinic import notes
 from upright.models.fresh import new_model, train_tokenizer
 from upright.models.shape import Shape
 from upright.training.loop import Checkpoint, Plan, fit
@@ -23,15 +28,40 @@ from upright.training.optimise import muon, warmup_then_decay
 
 SHAPE = Shape(hidden=160, mlp=640, layers=5, heads=5)
 STEPS, ROWS, LENGTH, SHORTEST = 2_400, 16, 256, 40
-LEARNING_RATE = 6e-3
+NOTES, ENGLISH, NOTE_STEPS, NOTE_SEED = 16_000, 6_000, 340, 1
+LEARNING_RATE, NOTE_RATE = 6e-3, 2e-3
+HEADINGS = {
+    "complaint": "chief complaint",
+    "history": "history of present illness",
+    "family": "family and social history",
+    "medication": "medications",
+    "allergy": "allergies",
+    "examination": "physical examination",
+    "plan": "plan",
+}
+"""Words of a clinic's sections, as hospitals head them."""
 
 
 def base(bench: Bench, steps: int = STEPS) -> Path:
-    """The folder of the trained base; trains it where it is not there yet (about an hour on two cores)."""
-    folder = bench.out.parent / "english-base"
-    if not (folder / "config.json").exists():
-        _train(bench, folder, steps)
-    return folder
+    """The folder of the base that has read books and notes; trains it where it is not there (an hour on two cores)."""
+    english, clinical = bench.out.parent / "english-base", bench.out.parent / "clinical-base"
+    if not (english / "config.json").exists():
+        texts = lines(bench)
+        tokenizer = train_tokenizer(texts[:60_000], SHAPE.vocabulary)
+        _train(new_model(SHAPE, tokenizer, seed=0), tokenizer, texts, english, steps, LEARNING_RATE)
+    if not (clinical / "config.json").exists():
+        model = AutoModelForCausalLM.from_pretrained(english, dtype=torch.float32)
+        read: Any = AutoTokenizer.from_pretrained(english)
+        _train(model, read, clinical_lines(bench), clinical, min(steps, NOTE_STEPS), NOTE_RATE)
+    return clinical
+
+
+def clinical_lines(bench: Bench) -> list[str]:
+    """Notes of invented patients under their headings, among lines of the books so that these are not forgotten."""
+    found = [f"{HEADINGS[str(row['section'])].capitalize()}: {row['text']}" for row in islice(notes(NOTE_SEED), NOTES)]
+    found += lines(bench)[:ENGLISH]
+    random.Random(1).shuffle(found)
+    return found
 
 
 def lines(bench: Bench) -> list[str]:
@@ -47,27 +77,26 @@ def lines(bench: Bench) -> list[str]:
     return found
 
 
-def _train(bench: Bench, folder: Path, steps: int) -> None:
-    texts = lines(bench)
-    tokenizer = train_tokenizer(texts[:60_000], SHAPE.vocabulary)
-    stream = torch.tensor([i for row in tokenizer(texts)["input_ids"] for i in row], dtype=torch.int32)
-    model = new_model(SHAPE, tokenizer, seed=0)
+def _train(
+    model: Any, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], folder: Path, steps: int, rate: float
+) -> None:
+    stream = torch.tensor([i for row in tokenizer(list(texts))["input_ids"] for i in row], dtype=torch.int32)
 
     def batches(start: int) -> Iterator[Tensor]:
         for step in range(start, steps):
-            at = torch.arange(ROWS) * (len(stream) // ROWS) + step * LENGTH
+            at = (torch.arange(ROWS) * (len(stream) // ROWS) + step * LENGTH) % (len(stream) - LENGTH - 1)
             yield torch.stack([stream[i : i + LENGTH + 1] for i in at.tolist()]).long()
 
     def loss_of(ids: Tensor) -> Tensor:
         logits = model(ids[:, :-1], use_cache=False).logits
         return cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
 
-    plan = Plan(steps, warmup_then_decay())
-    losses = fit(model, batches, loss_of, muon(model, LEARNING_RATE), plan, Checkpoint(folder / "training.pt"))
+    checkpoint = Checkpoint(folder / "training.pt")
+    losses = fit(model, batches, loss_of, muon(model, rate), Plan(steps, warmup_then_decay()), checkpoint)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "training.pt").unlink()
-    print(f"mean loss of the last 50 steps: {sum(losses[-50:]) / 50:.3f} nats a token")
+    print(f"{folder.name}: mean loss of the last 50 steps {sum(losses[-50:]) / len(losses[-50:]):.3f} nats a token")
 
 
 def main() -> None:

@@ -121,6 +121,14 @@ COMMANDS: dict[str, Command] = {
         summary="Put the findings of audits into one checklist that names what was not tested.",
         examples=("upright audit checklist runs/fair runs/epsilon --answers answers.toml --out runs/checklist",),
     ),
+    "synthesize": Command(
+        config="upright.synthesis.config:Config",
+        run="upright.synthesis.runner:run",
+        summary="Write differentially private synthetic records, and measure what they keep and give away.",
+        examples=(
+            "upright synthesize --data lab:clinic --labels section --groups sex,age_group --unit patient --out runs/notes",
+        ),
+    ),
     "kg load": Command(
         config="upright.knowledge.config:Load",
         run="upright.knowledge.runner:load",

@@ -15,7 +15,7 @@ from upright.lab.run import list_models
 def test_the_table_is_what_its_code_writes(tmp_path: Path) -> None:
     loans.write(tmp_path / "again.csv")
     assert (tmp_path / "again.csv").read_bytes() == lab.table("loans").read_bytes()
-    assert "lab:loans        table       6,000 people" in list_models(List()).message
+    assert "lab:loans        table       6,000 rows" in list_models(List()).message
 
 
 def test_women_and_the_south_are_granted_less_than_they_repay() -> None:
@@ -31,5 +31,5 @@ def test_women_and_the_south_are_granted_less_than_they_repay() -> None:
 
 
 def test_an_unknown_table_is_refused() -> None:
-    with pytest.raises(UserError, match=r"unknown lab table 'loan' .allowed: loans.; did you mean 'loans'"):
+    with pytest.raises(UserError, match=r"unknown lab table 'loan' .allowed: clinic, loans.; did you mean 'loans'"):
         lab.table("loan")

@@ -10,7 +10,7 @@ from tests.tiny import write_model, write_world
 from upright import lab
 from upright.cli import main
 from upright.errors import UserError
-from upright.lab import loans
+from upright.lab import clinic, loans
 from upright.models.causal import load
 
 
@@ -24,6 +24,8 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_world(tmp_path / "worlds" / "atlas")
     write_model(tmp_path / "checkpoints" / "atlas")
     loans.write(tmp_path / "worlds" / "loans" / "loans.csv", rows=400)
+    (tmp_path / "worlds" / "clinic").mkdir()
+    clinic.write(tmp_path / "worlds" / "clinic" / "clinic.csv", rows=300)
     return tmp_path
 
 
@@ -36,10 +38,14 @@ def test_the_tour_runs_every_verb_and_writes_one_page(small: Path, capsys: pytes
     assert {m["name"] for m in told} >= {"efficacy (exact)", "multi-hop (exact)", "untouched (exact)", "writing time"}
     audit = json.loads((out / "audit-fairness" / "metrics.json").read_text())["metrics"]
     ask = json.loads((out / "ask" / "metrics.json").read_text())["metrics"]
-    assert all(metric in edit + audit + ask for metric in told)
+    made = json.loads((out / "synthesize" / "metrics.json").read_text())["metrics"]
+    assert all(metric in edit + audit + ask + made for metric in told)
+    assert (out / "synthesize" / "synthetic.parquet").exists()
     assert next(m["value"] for m in ask if m["name"] == "answers grounded in the graph") > 0.5
     page = (out / "report.html").read_text()
-    assert all(f"{name}/report.html" in page for name in ("edit", "audit-fairness", "audit-checklist", "ask"))
+    assert all(
+        f"{name}/report.html" in page for name in ("edit", "audit-fairness", "audit-checklist", "ask", "synthesize")
+    )
     assert "fairness." in page
     assert "The code of the currency of France is" in page  # something that was written because of something else
     assert (out / "edit" / "patch.safetensors").exists()

@@ -180,8 +180,44 @@ def test_what_does_not_fit_the_context_is_refused_before_work(tiny: Tiny) -> Non
         generate(tiny("llama"), ["The", PROMPTS[0]], 90)
 
 
-@pytest.mark.parametrize("wrong", [{"temperature": -1.0}, {"temperature": 1.0}, {"stop": ("",)}, {"max_new_tokens": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"temperature": -1.0}, {"temperature": 1.0}, {"stop": ("",)}, {"max_new_tokens": 0}, {"top_p": 0.0}]
+)
 def test_senseless_settings_are_refused(tiny: Tiny, wrong: dict[str, object]) -> None:
     settings: dict[str, object] = {"max_new_tokens": 3, **wrong}
     with pytest.raises(ValueError, match=next(iter(wrong))):
         generate(tiny("llama"), PROMPTS, **settings)  # type: ignore[arg-type]
+
+
+def test_top_p_takes_the_fewest_likeliest_by_hand() -> None:
+    """Of 0.5, 0.3 and 0.2 the first two reach a mass of 0.7: 0.6 of it is 0.48, so still the first."""
+    logits = torch.tensor([[0.2, 0.5, 0.3]]).log().repeat(4, 1)
+    uniform = torch.tensor([0.0, 0.6, 0.63, 0.999], dtype=torch.float64)
+    assert _draw(logits, None, uniform, 0.7).tolist() == [1, 1, 2, 2]
+    assert _draw(logits, None, uniform, 0.3).tolist() == [1, 1, 1, 1]
+    assert _draw(logits, None, uniform, 0.81).tolist() == [1, 2, 2, 0]
+    assert _draw(logits, 2, uniform, 0.9).tolist() == _draw(logits, 2, uniform).tolist() == [1, 1, 2, 2]
+
+
+def test_top_p_looks_further_where_the_mass_is_spread() -> None:
+    """Over a thousand equal tokens the first look does not reach, and nothing is lost by it."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 1000, generator=generator) * 0.01
+    uniform = torch.rand(3, generator=generator, dtype=torch.float64)
+    probabilities = logits.softmax(dim=-1)
+    for row, token in enumerate(_draw(logits, None, uniform, 0.9).tolist()):
+        values, order = probabilities[row].sort(descending=True)
+        kept = int((values.cumsum(0) < 0.9).sum()) + 1
+        place = int((values.cumsum(0) < uniform[row] * values[:kept].sum()).sum())
+        assert order[place] == token
+
+
+def test_draws_that_are_given_make_a_text_depend_on_itself_alone(tiny: Tiny) -> None:
+    model = tiny("llama")
+    draws = torch.rand(len(PROMPTS), 8, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    together = generate(model, PROMPTS, 8, stop=(), temperature=1.0, top_p=0.9, draws=draws)
+    alone = [
+        generate(model, [prompt], 8, stop=(), temperature=1.0, top_p=0.9, draws=draws[i : i + 1])[0]
+        for i, prompt in enumerate(PROMPTS)
+    ]
+    assert alone == together

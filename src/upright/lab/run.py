@@ -53,8 +53,8 @@ def list_models(config: List) -> Message:
         facts = folder.read_text(encoding="utf-8").count("\n")
         rows.append(f"lab:{folder.parent.name:<12} world       {facts:,} facts")
     for folder in sorted(lab.WORLDS.glob("*/*.csv")):
-        people = folder.read_text(encoding="utf-8").count("\n") - 1
-        rows.append(f"lab:{folder.parent.name:<12} table       {people:,} people")
+        count = folder.read_text(encoding="utf-8").count("\n") - 1
+        rows.append(f"lab:{folder.parent.name:<12} table       {count:,} rows")
     for folder in sorted(lab.CHECKPOINTS.glob("*/model.safetensors")):
         rows.append(f"lab:{folder.parent.name:<12} model       {folder.stat().st_size / 1e6:.1f} MB")
     return Message(message="\n".join(rows))

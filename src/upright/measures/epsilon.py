@@ -7,7 +7,7 @@ numbers of guesses) was fixed before the coins were seen. Bounds are never below
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from statistics import NormalDist
 from typing import NamedTuple
@@ -132,6 +132,32 @@ def guess(score: Floats, included: NDArray[np.bool_], k_in: int, k_out: int, rng
     ranked = included[mixed[np.argsort(score[mixed], kind="stable")]]
     right = int((~ranked[:k_out]).sum() + ranked[ranked.size - k_in :].sum())
     return Guesses(right, k_in + k_out, score.size)
+
+
+FEWEST = 50
+"""Guesses below which `default_pairs` has no smaller number."""
+
+
+def default_pairs(canaries: int) -> list[tuple[int, int]]:
+    """Numbers of guesses "in" and "out" to fix before the scores are seen, when no others are given.
+
+    All canaries, a quarter, a sixteenth, … guessed, half of them each way, down to `FEWEST`.
+
+    >>> default_pairs(1000)
+    [(500, 500), (125, 125), (31, 31)]
+    """
+    made = [canaries // 4**i for i in range(16)]
+    return [(r - r // 2, r // 2) for i, r in enumerate(made) if i == 0 or r >= FEWEST]
+
+
+def best_bound(tests: Sequence[Guesses], bound: Callable[[Guesses, float], float], alpha: float = 0.05) -> float:
+    """The largest `bound`(test, its part of alpha): all tests hold together (Bonferroni), so that the best may be kept.
+
+    >>> tests = [Guesses(300, 500, 500), Guesses(60, 60, 500)]
+    >>> round(best_bound(tests, lambda test, part: epsilon_one_run(test, 0.0, part)), 3)
+    2.758
+    """
+    return max(bound(test, alpha / len(tests)) for test in tests)
 
 
 def p_value_one_run(found: Guesses, epsilon: float, delta: float) -> float:

@@ -11,6 +11,9 @@ from transformers import DynamicCache, PreTrainedTokenizerBase
 from upright.errors import UserError
 from upright.models.causal import CausalModel, pad, prompt_ids
 
+_NUCLEUS = 256
+"""Tokens that top-p sampling looks at first."""
+
 
 class Prefix:
     """A batch of token rows the model has read, ready to be continued.
@@ -58,23 +61,32 @@ def generate(
     top_k: int | None = None,
     generator: torch.Generator | None = None,
     batch_rows: int = 32,
+    top_p: float = 1.0,
+    draws: Tensor | None = None,
 ) -> list[str]:
     """Continue each prompt by at most `max_new_tokens` tokens; the new texts, in the order of the prompts.
 
     A row ends at an end-of-text token or at the first `stop` string; neither is in the text. A leading space
     is there if the tokenizer keeps it. At temperature 0 the likeliest token is taken, else one is drawn with
-    `generator`, among the `top_k` likeliest if given. All randomness is drawn up front in the order of the
-    prompts, so `batch_rows` changes the speed and not the texts.
+    `generator`, among the `top_k` likeliest if given, and of these among the fewest whose mass reaches `top_p`
+    (Holtzman et al. 2020). All randomness is drawn up front in the order of the prompts, so `batch_rows` changes
+    the speed and not the texts; `draws`, uniform numbers (prompts, max_new_tokens) on the CPU, takes the place of
+    `generator` where a text must not depend on the prompts beside it either.
     Raises `UserError` for an empty prompt and for one that leaves no room in the model's context.
     """
-    if temperature < 0 or (temperature > 0 and generator is None):
-        raise ValueError(f"temperature={temperature}: must be >= 0, and above 0 a generator must be given")
+    if temperature < 0 or (temperature > 0 and generator is None and draws is None):
+        raise ValueError(f"temperature={temperature}: must be >= 0, and above 0 a generator or draws must be given")
+    if not 0 < top_p <= 1:
+        raise ValueError(f"top_p={top_p}: must be above 0 and at most 1")
     if max_new_tokens < 1 or "" in stop:
         raise ValueError(f"max_new_tokens={max_new_tokens}, stop={stop!r}: at least one token, no empty stop string")
     rows = prompt_ids(model.tokenizer, prompts)
     check_room(model, rows, max_new_tokens)
-    draws = _draws(len(rows), max_new_tokens, generator) if temperature > 0 else None
-    choose = _Choice(temperature, top_k, draws)
+    if temperature == 0:
+        draws = None
+    elif draws is None:
+        draws = _draws(len(rows), max_new_tokens, generator)
+    choose = _Choice(temperature, top_k, top_p, draws)
     texts = [""] * len(rows)
     for batch in batches([len(row) for row in rows], batch_rows):
         for i, ids in _continue(model, {i: rows[i] for i in batch}, max_new_tokens, stop, choose).items():
@@ -121,6 +133,7 @@ class _Choice:
 
     temperature: float
     top_k: int | None
+    top_p: float
     draws: Tensor | None
     """Uniform numbers (prompts, steps) on the CPU; None takes the likeliest token."""
 
@@ -129,7 +142,7 @@ class _Choice:
         if self.draws is None:
             return logits.argmax(dim=-1)
         uniform = self.draws[prompts, step].to(logits.device)
-        return _draw(logits.double() / self.temperature, self.top_k, uniform)
+        return _draw(logits.double() / self.temperature, self.top_k, uniform, self.top_p)
 
 
 def _continue(
@@ -180,12 +193,31 @@ def _draws(rows: int, steps: int, generator: torch.Generator | None) -> Tensor:
     return torch.rand(rows, steps, generator=generator, device=device, dtype=torch.float64).cpu()
 
 
-def _draw(logits: Tensor, top_k: int | None, uniform: Tensor) -> Tensor:
+def _draw(logits: Tensor, top_k: int | None, uniform: Tensor, top_p: float = 1.0) -> Tensor:
     """One token (B,) per row of `logits` (B, V): its cumulative distribution inverted at `uniform` (B,)."""
     ids = None
     if top_k is not None and top_k < logits.shape[-1]:
         logits, ids = logits.topk(top_k, dim=-1)
-    cumulative = logits.softmax(dim=-1).cumsum(dim=-1)
-    target = uniform[:, None] * cumulative[:, -1:]
-    place = torch.searchsorted(cumulative, target, right=True).clamp(max=logits.shape[-1] - 1)
+    if top_p < 1:
+        cumulative, order = _likeliest(logits.softmax(dim=-1), top_p)
+        ids = order if ids is None else ids.gather(1, order)
+        mass = cumulative.gather(1, (cumulative < top_p).sum(1, keepdim=True).clamp(max=cumulative.shape[1] - 1))
+    else:
+        cumulative = logits.softmax(dim=-1).cumsum(dim=-1)
+        mass = cumulative[:, -1:]
+    place = torch.searchsorted(cumulative, uniform[:, None] * mass, right=True).clamp(max=cumulative.shape[1] - 1)
     return place[:, 0] if ids is None else ids.gather(1, place)[:, 0]
+
+
+def _likeliest(probabilities: Tensor, mass: float) -> tuple[Tensor, Tensor]:
+    """Cumulative probabilities (B, K) of the likeliest tokens of each row and their ids, K enough to reach `mass`.
+
+    A sort of the whole vocabulary costs more than the rest of a step, and a few hundred tokens mostly hold the mass.
+    """
+    size = min(_NUCLEUS, probabilities.shape[-1])
+    while True:
+        values, ids = probabilities.topk(size, dim=-1)
+        cumulative = values.cumsum(dim=-1)
+        if size == probabilities.shape[-1] or bool((cumulative[:, -1] >= mass).all()):
+            return cumulative, ids
+        size = min(8 * size, probabilities.shape[-1])

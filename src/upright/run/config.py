@@ -55,6 +55,10 @@ def _device(name: str) -> str:
     return name
 
 
+ELSEWHERE = ("out", "overwrite", "engine")
+"""Fields of a run that say where it happens, never what comes out."""
+
+
 class SpeedConfig(Config):
     """How fast a run goes, never what comes out (beyond the rounding of floating-point sums)."""
 
@@ -78,11 +82,11 @@ def speeds(config: BaseModel) -> Iterator[SpeedConfig]:
 
 
 def identity(config: BaseModel) -> dict[str, Any]:
-    """The JSON form of all that can change a result: everything but `speed` and where the run is written."""
+    """The JSON form of all that can change a result: everything but `speed` and where the run happens."""
     dump = config.model_dump(mode="json", by_alias=True)
     for name, field in type(config).model_fields.items():
         value = getattr(config, name)
-        if isinstance(value, SpeedConfig) or (isinstance(config, RunConfig) and name in ("out", "overwrite")):
+        if isinstance(value, SpeedConfig) or (isinstance(config, RunConfig) and name in ELSEWHERE):
             del dump[field.alias or name]
         elif isinstance(value, BaseModel):
             dump[field.alias or name] = identity(value)

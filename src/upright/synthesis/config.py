@@ -1,15 +1,19 @@
 """What `upright synthesize` can be told."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PlainSerializer, PositiveFloat, PositiveInt
 
 from upright.models.chat.config import ChatConfig
 from upright.run.config import Config as Base
 from upright.run.config import Names, RunConfig, SpeedConfig
 
 Share = Annotated[float, Field(gt=0, lt=1)]
+Epsilon = Annotated[
+    PositiveFloat, PlainSerializer(lambda value: "inf" if math.isinf(value) else value, when_used="json")
+]
 Generator = Literal["tuned", "prompted", "evolution", "ngrams"]
 
 
@@ -166,8 +170,6 @@ class EvaluationConfig(Base):
 class SynthesisSpeed(SpeedConfig):
     """How fast a run goes, never what comes out."""
 
-    engine: Literal["local", "ray"] = "local"
-    """Where sampling and evaluation run: here, or sharded over a Ray cluster."""
     workers: PositiveInt = 2
     """Shards under way at once on a cluster."""
     tokens: PositiveInt = 8192
@@ -191,7 +193,7 @@ class Config(RunConfig):
     """Columns of people's groups, such as sex: written for as well, and compared."""
     unit: str | None = None
     """Column of the unit that is protected, such as the patient (default: each record its own)."""
-    epsilon: PositiveFloat = 8.0
+    epsilon: Epsilon = 8.0
     """Privacy budget of the release; smaller is stricter, inf is the control without privacy."""
     delta: Annotated[Annotated[float, Field(gt=0, lt=1)] | None, BeforeValidator(_delta)] = None
     """Chance by which the guarantee may fail (default, or auto: 1 / (N ln N) of N units)."""
@@ -203,6 +205,8 @@ class Config(RunConfig):
     """A model tuned with DP-SGD, a prompted chat model, private evolution, or noised n-grams."""
     control: Literal["train", "none"] = "train"
     """Also run the generator without privacy, to compare; its records are not kept."""
+    engine: Literal["local", "ray"] = "local"
+    """Where records are written: here, or sharded over a Ray cluster; the same records either way."""
     show_real: bool = False
     """Show real records beside synthetic ones in the report; such a report must not leave the house."""
     codes: CodeConfig = CodeConfig()

@@ -66,7 +66,9 @@ def test_without_noise_and_clip_a_step_is_plain_sgd_over_the_expected_batch() ->
     """The gradient is Σ g_i / 10 although the batch has 3 records: the random size must not be divided by."""
     plan = replace(PLAN, clip=math.inf, noise=0.0)
     model, chosen = layer(), [4, 7, 30]
-    wanted = torch.autograd.grad(loss(model, next(iter(data().parts(torch.tensor(chosen))))).sum() / 10, list(model.parameters()))
+    wanted = torch.autograd.grad(
+        loss(model, next(iter(data().parts(torch.tensor(chosen))))).sum() / 10, list(model.parameters())
+    )
     before = [p.detach().clone() for p in model.parameters()]
     training(plan, model, Fixed(chosen)).step()
     for p, old, g in zip(model.parameters(), before, wanted, strict=True):

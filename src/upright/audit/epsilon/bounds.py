@@ -22,10 +22,6 @@ from upright.measures.epsilon import Counts, Guesses
 
 Flags = NDArray[np.bool_]
 
-FEWEST = 50
-"""Guesses below which the default tries no smaller number."""
-
-
 Test = Guesses | Counts
 Form = Callable[[Any, float, float], float]
 """A bound on ε from a test, δ and alpha: `Guesses` for forms of one run, `Counts` for those of many."""
@@ -143,7 +139,7 @@ def perfect(scores: Scores) -> Scores:
 def tests_of(config: Config, scores: Scores, rng: np.random.Generator) -> list[Test]:
     """All tests of a run, in a fixed order."""
     if config.method != "many-runs":
-        pairs = config.guess_pairs() or default_pairs(scores.score.size - scores.unscored.size)
+        pairs = config.guess_pairs() or method.default_pairs(scores.score.size - scores.unscored.size)
         return [method.guess(scores.score, scores.included, *pair, rng) for pair in pairs]
     if config.threshold.at:
         return [_counts(scores.inside > at, scores.outside > at) for at in config.threshold.at]
@@ -154,16 +150,6 @@ def tests_of(config: Config, scores: Scores, rng: np.random.Generator) -> list[T
 
 
 # --- one run ---------------------------------------------------------------------------------------------------
-
-
-def default_pairs(canaries: int) -> list[tuple[int, int]]:
-    """All canaries, a quarter, a sixteenth, … guessed, half of them each way, down to `FEWEST`.
-
-    >>> default_pairs(1000)
-    [(500, 500), (125, 125), (31, 31)]
-    """
-    made = [canaries // 4**i for i in range(16)]
-    return [(r - r // 2, r // 2) for i, r in enumerate(made) if i == 0 or r >= FEWEST]
 
 
 def _by_guesses(config: Config, scores: Scores, seed: int) -> list[tuple[int, float, float]]:

@@ -1,1 +1,37 @@
-"""Generators of synthetic records."""
+"""Generators of synthetic records, each behind one protocol."""
+
+from importlib import import_module
+from pathlib import Path
+
+from upright.engines import Work
+from upright.errors import UserError
+from upright.synthesis.codes import Codes
+from upright.synthesis.config import Config
+from upright.synthesis.generators.protocol import Generator, Task
+from upright.synthesis.sampling import Item, work_of
+
+MODULES = {"tuned": "tuned", "ngrams": "counted", "evolution": "evolved", "prompted": "shown"}
+"""Module of this package that has `fit` for each name of the setting `generator`."""
+
+
+def fitted(task: Task) -> Generator:
+    """The generator that was asked for, once it has learnt its records; see `Generator`."""
+    module = import_module(f"{__name__}.{MODULES[task.config.generator]}")
+    found: Generator = module.fit(task)
+    return found
+
+
+def check_engine(config: Config) -> None:
+    """Raises UserError where a cluster is asked for a generator that cannot be opened anew on each worker."""
+    if config.engine != "local" and config.generator != "tuned":
+        raise UserError(
+            f"engine={config.engine}: the generator {config.generator!r} writes in one process; "
+            "use local, or the generator tuned"
+        )
+
+
+def reopened(config: Config, codes: Codes, out: Path) -> Work[Item, str]:
+    """What writes with the model that lies in `out`, for a worker of a cluster."""
+    from upright.synthesis.generators.tuned import reopen
+
+    return work_of(reopen(config, codes, out).write)

@@ -22,10 +22,11 @@ from upright.models.generate import generate
 from upright.run.files import atomic
 from upright.run.progress import progress
 from upright.synthesis.budget import tuning_plan
-from upright.synthesis.codes import QUERY, Codes, contributions, noised_shares, public_shares, uniform_shares
-from upright.synthesis.config import SamplingConfig, SynthesisSpeed, TuneConfig
+from upright.synthesis.codes import Codes
+from upright.synthesis.config import Config, SamplingConfig, SynthesisSpeed, TuneConfig
 from upright.synthesis.corpus import Code
 from upright.synthesis.generators.protocol import Task, uniforms
+from upright.synthesis.shares import QUERY, contributions, noised_shares, open_shares, settled, uniform_shares
 from upright.synthesis.texts import Logits, UnitLoss, UnitTexts, tokenised
 from upright.training.optimise import adam, warmup_then_decay
 from upright.training.private import Certificate, Plan, PrivateTraining
@@ -89,27 +90,35 @@ def fit(task: Task) -> Tuned:
         config.speed.tokens,
     )
     course = Course(plan, model, records, task)
-    shares = course.shares()
+    shares, drowned = settled(course.shares())
     course.run()
-    if task.out is not None:
-        hand_over(wrapped, model, tune, task.out)
+    hand_over(wrapped, model, tune, task.out)
     certificate = course.training.certificate()
     settle(wrapped, model)
-    limits = _limits(parts.cut, len(parts.rows), shares, plan, tune)
-    if not shares.any():
-        shares = uniform_shares(len(shares))
+    limits = [*drowned, *_limits(parts.cut, len(parts.rows), plan, tune)]
     return Tuned(model, task.codes, config.sampling, certificate, shares, limits, config.speed.batch_rows)
 
 
-def _limits(cut: Sequence[int], n: int, shares: Floats, plan: Plan, tune: TuneConfig) -> list[str]:
+def _limits(cut: Sequence[int], n: int, plan: Plan, tune: TuneConfig) -> list[str]:
     found = []
     if cut:
         found.append(f"{len(cut):,} of {n:,} records were cut at {tune.tokens} tokens (tune.tokens).")
-    if not shares.any():
-        found.append("The noise drowned the counts of all codes; as many records were written for each.")
     if plan.batch < tune.batch:
         found.append(f"tune.batch={tune.batch} is more than the {plan.records:,} units; each took part in every step.")
     return found
+
+
+def reopen(config: Config, codes: Codes, out: Path) -> Tuned:
+    """The generator again, from what `fit` has handed over."""
+    model = load_base(
+        str(out / MODEL) if config.tune.method == "full" else config.model, config.speed, config.tune.method
+    )
+    if config.tune.method == "lora":
+        with _calm():
+            wrapped = _peft().PeftModel.from_pretrained(model.model, str(out / ADAPTER))
+        settle(wrapped, model)
+    shares = uniform_shares(len(codes.combinations))
+    return Tuned(model, codes, config.sampling, None, shares, rows=config.speed.batch_rows)
 
 
 # --- the model -------------------------------------------------------------------------------------------------
@@ -243,10 +252,7 @@ class Course:
                 self._shares = self.training.ask(QUERY, given)
                 self._save()  # together with what it cost, before anybody sees it
             return noised_shares(self._shares.double().numpy(), self.training.plan.query(QUERY).noise)
-        counts = task.config.codes.counts
-        if codes.columns and not task.control and counts != "uniform":
-            return public_shares(Path(counts), codes)
-        return uniform_shares(len(codes.combinations))
+        return open_shares(task.config.codes.counts, codes)
 
     def run(self) -> None:
         """Take the steps that are left. An interruption says what has been spent."""

@@ -1,0 +1,105 @@
+"""Section texts of MTS-Dialog: classifiers trained on synthetic texts at ε = 8, beside the control and real texts.
+
+Three seeds, so three splits; intervals are over test records of one seed, the spread over seeds stands beside them.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from benchmarks.english_base import base
+from benchmarks.harness import Bench, Cell, Run, Section, finished, relabelled, table
+from upright.run.evidence import Metric
+from upright.synthesis import Config
+from upright.synthesis.config import CodeConfig, EvaluationConfig, SamplingConfig, SplitConfig, TuneConfig
+
+SOURCE = "private_text/mts_dialog_train.csv"
+COLUMN = "section_header"
+NAMES = {
+    "FAM/SOCHX": "family and social history",
+    "GENHX": "history of present illness",
+    "PASTMEDICALHX": "past medical history",
+    "CC": "chief complaint",
+    "PASTSURGICAL": "past surgical history",
+    "ALLERGY": "allergies",
+    "ROS": "review of systems",
+    "MEDICATIONS": "medications",
+    "ASSESSMENT": "assessment",
+    "EXAM": "physical examination",
+    "DIAGNOSIS": "diagnosis",
+    "DISPOSITION": "disposition",
+    "PLAN": "plan",
+    "EDCOURSE": "emergency department course",
+    "IMMUNIZATIONS": "immunizations",
+    "IMAGING": "imaging",
+    "GYNHX": "gynecologic history",
+    "PROCEDURES": "procedures",
+    "OTHER_HISTORY": "other history",
+    "LABS": "laboratory results",
+}
+SEEDS = 3
+SCORE, KEPT = f"{COLUMN}: macro-F1", f"{COLUMN}: share of the control's macro-F1 kept"
+
+
+def run(bench: Bench) -> Section:
+    """Tune, write and judge for every seed."""
+    section = Section("Section texts of MTS-Dialog")
+    records, model = _records(bench), base(bench)
+    runs = [finished(_config(bench, records, model, seed), "synthesize") for seed in range(1 if bench.quick else SEEDS)]
+    rows: dict[str, list[Cell]] = {}
+    for split in ("synthetic", "control", "held-out", "train", "majority class"):
+        scores = [one.find(SCORE, "result", split) for one in runs]
+        rows[split] = [*scores, _spread(scores)]
+        section.metrics += [m for seed, score in enumerate(scores) for m in relabelled(score, f"seed {seed}")]
+    kept = [one.find(KEPT, "result") for one in runs]
+    rows["share of the control's kept"] = [*kept, _spread(kept)]
+    section.metrics += [m for seed, share in enumerate(kept) for m in relabelled(share, f"seed {seed}")]
+    section.tables.append(table(rows, [*(f"macro-F1, seed {seed}" for seed in range(len(runs))), "mean (range)"]))
+    section.notes.append(_how(runs))
+    return section
+
+
+def _how(runs: list[Run]) -> str:
+    epsilon = runs[0].find("epsilon", "result")
+    assert epsilon is not None
+    return (
+        f"ε = {epsilon.value:.2f} for {epsilon.n:,} records; the base read public books and notes of invented "
+        "patients, no record of this set. `train` is the classifier on all real texts that were learnt from."
+    )
+
+
+def _spread(metrics: list[Metric | None]) -> str:
+    values = [metric.value for metric in metrics if metric is not None and metric.value is not None]
+    if not values:
+        return "–"
+    return f"{np.mean(values):.3f} ({min(values):.3f}–{max(values):.3f})"
+
+
+def _records(bench: Bench) -> Path:
+    """The texts that are not empty, with public names of the sections."""
+    path = bench.out / "sections.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frame = pl.read_csv(bench.read(SOURCE)).select(COLUMN, pl.col("section_text").alias("text"))
+    frame.filter(pl.col("text").str.strip_chars() != "").write_parquet(path)
+    return path
+
+
+def _config(bench: Bench, records: Path, model: Path, seed: int) -> Config:
+    return Config(
+        data=records,
+        labels=[COLUMN],
+        model=str(model),
+        records=100 if bench.quick else 1000,
+        codes=CodeConfig(
+            names={COLUMN: {name: words.capitalize() for name, words in NAMES.items()}},
+            values={COLUMN: list(NAMES)},
+            template=f"{{{COLUMN}}}:",
+        ),
+        split=SplitConfig(test=0.2, heldout=0.2),
+        tune=TuneConfig(epochs=1 if bench.quick else 25, batch=2000, rank=4, learning_rate=5e-3, tokens=64),
+        sampling=SamplingConfig(tokens=64),
+        evaluation=EvaluationConfig(canaries=0),
+        seed=seed,
+        out=bench.out / f"sections-{seed}",
+    )
