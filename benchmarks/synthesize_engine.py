@@ -7,12 +7,11 @@ prints the bytes by which ten steps of one engine raise the memory of a process.
 
 import json
 import math
-import resource
 import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
@@ -191,21 +190,20 @@ def peak(name: str, kind: str) -> float:
     return float(json.loads(done.stdout.splitlines()[-1]))
 
 
-def _resident() -> Iterator[int]:
-    """Memory now, then the peak, in bytes."""
-    with open("/proc/self/statm", encoding="ascii") as file:
-        yield int(file.read().split()[1]) * resource.getpagesize()
-    yield resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def _status(name: str) -> int:
+    with open("/proc/self/status", encoding="ascii") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(name))
 
 
 def main() -> None:
     """Measure the memory of one engine."""
     name, kind = sys.argv[1:]
-    before = next(_resident())
-    step = ENGINES[name](kind == "tied")
+    step, before = ENGINES[name](kind == "tied"), _status("VmRSS")
+    with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
+        file.write("5")  # the peak so far is forgotten
     for _ in range(10):
         step()
-    print(json.dumps([*_resident()][1] - before))
+    print(json.dumps(_status("VmHWM") - before))
 
 
 if __name__ == "__main__":

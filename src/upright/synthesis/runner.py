@@ -25,6 +25,7 @@ from upright.synthesis.evaluation.canaries import CERTIFIED
 from upright.synthesis.evaluation.part import SYNTHETIC, Part
 from upright.synthesis.generators import check_engine, fitted, reopened
 from upright.synthesis.generators.protocol import Generator, Task, members_of
+from upright.synthesis.page import examples
 from upright.synthesis.planting import Planted, plant
 from upright.synthesis.reading import read
 from upright.synthesis.sampling import Pen, Shelf, Written, work_of, written
@@ -72,7 +73,7 @@ def run(config: Config) -> Result:
         wanted = task.wanted(generator.shares)
         made = _write(config, folder, generator, wanted, planted)
         sections = _evaluated(config, folder, parts, planted, generator, made, wanted)
-        result = _handed_over(config, folder, planted, generator, made, sections)
+        result = _handed_over(config, folder, planted, generator, made, parts.heldout, sections)
     shutil.rmtree(folder.path / WORK, ignore_errors=True)
     return result
 
@@ -201,6 +202,7 @@ def _handed_over(
     planted: Planted,
     generator: Generator,
     made: Written,
+    heldout: Corpus,
     sections: Sequence[Part],
 ) -> Result:
     certificate = generator.certificate
@@ -210,7 +212,7 @@ def _handed_over(
     release.write_statement(folder.path, statement)
     own = _metrics(config, certificate, made, units)
     metrics = [*own, *(metric for part in sections for metric in part.metrics)]
-    shown = made.corpus.take(sorted(folder.rng("examples").sample(range(len(made.corpus)), min(8, len(made.corpus)))))
+    shown = examples(config, made.corpus, heldout, folder.rng("examples"))
     folder.finish(metrics, present.report(config, statement, own, sections, shown, _limits(generator, made)))
     return Result(out=folder.path, metrics=metrics, records=made.corpus, generator=generator, certificate=certificate)
 

@@ -52,3 +52,8 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib, "import_module", without)
     with pytest.raises(MissingExtra, match=r"scikit-learn .*upright\[private\]"):
         taught(["a", "b"], ["x", "y"], ["c"])
+
+
+def test_texts_without_words_or_letters_get_the_commonest_class() -> None:
+    assert taught([".", "...", "."], ["x", "y", "x"], ["cough", "."]) == ["x", "x"]
+    assert taught([".", "a cough", "fever"], ["x", "y", "z"], ["cough"]) == ["y"]

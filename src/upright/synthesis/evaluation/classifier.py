@@ -51,6 +51,8 @@ def predictions(train: Features, labels: Sequence[str], test: Features, seed: in
         raise ValueError("a classifier needs one training record at least")
     if len(known) == 1:
         return np.full(test[0].shape[0], known[0])
+    if not any(block.nnz for block in train):  # texts without a word or letter tell nothing
+        return np.full(test[0].shape[0], max(known, key=list(labels).count))
     seen, unseen = _weighted(train, test)
     return np.asarray(_model(len(known), seed).fit(seen, np.asarray(labels)).predict(unseen))
 
@@ -60,6 +62,8 @@ def _weighted(train: Features, test: Features) -> tuple[csr_matrix, csr_matrix]:
     seen, unseen = [], []
     for block, other in zip(train, test, strict=True):
         there = np.flatnonzero(np.bincount(block.indices, minlength=block.shape[1]))
+        if not there.size:
+            continue
         weights = sklearn("feature_extraction.text").TfidfTransformer(sublinear_tf=True)
         seen.append(weights.fit_transform(block[:, there]))
         unseen.append(weights.transform(other[:, there]))

@@ -5,8 +5,9 @@ first dimension is the records (of a unit's several records: all of them, one af
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +37,10 @@ Rule = Callable[[Any, Mapping[str, Tensor], Call, Tensor, int], Iterator[tuple[s
 
 def rule_of(layer: nn.Module) -> Rule:
     """The rule for a layer; any kind that has none of its own is differentiated record by record."""
-    return RULES.get(type(layer)) or (_conv1d if _is_conv1d(layer) else _any)
+    if layer not in _found:
+        special = _conv1d if _is_conv1d(layer) else _rms_norm if _is_rms_norm(layer) else _any
+        _found[layer] = RULES.get(type(layer), special)
+    return _found[layer]
 
 
 def _linear(
@@ -87,6 +91,15 @@ def _layer_norm(
         yield "bias", Dense(_summed(b, size, len(layer.normalized_shape)))
 
 
+def _rms_norm(
+    layer: nn.Module, trained: Mapping[str, Tensor], call: Call, flow: Tensor, size: int
+) -> Iterator[tuple[str, Form]]:
+    """With a weight that scales by 1, the layer itself gives the normalised input, rounded as it rounds."""
+    weight = torch.full_like(trained["weight"], _unit_weights[layer])
+    normal = functional_call(layer, {"weight": weight}, (call.input.detach(),))
+    yield "weight", Dense(_summed(_wide(flow) * _wide(normal), size, 1))
+
+
 def _any(
     layer: nn.Module, trained: Mapping[str, Tensor], call: Call, flow: Tensor, size: int
 ) -> Iterator[tuple[str, Form]]:
@@ -110,12 +123,32 @@ def _any(
     yield from ((name, Dense(_wide(grad))) for name, grad in grads.items())
 
 
+_found: MutableMapping[nn.Module, Rule] = WeakKeyDictionary()
+_unit_weights: MutableMapping[nn.Module, float] = WeakKeyDictionary()
 RULES: dict[type, Rule] = {nn.Linear: _linear, nn.Embedding: _embedding, nn.LayerNorm: _layer_norm}
 
 
 def _is_conv1d(layer: nn.Module) -> bool:
     module: Any = sys.modules.get("transformers.pytorch_utils")  # whoever has such a layer has imported it
     return module is not None and type(layer) is module.Conv1D
+
+
+@torch.no_grad()
+def _is_rms_norm(layer: nn.Module) -> bool:
+    """Whether it is one by deed: each family has a class of its own, and some scale by 1 + weight."""
+    own = dict(layer.named_parameters(recurse=False))
+    weight = own.get("weight")
+    if not type(layer).__name__.endswith("RMSNorm") or len(own) != 1 or weight is None or weight.ndim != 1:
+        return False
+    x = torch.linspace(-1, 2, weight.numel(), dtype=weight.dtype, device=weight.device).view(1, 1, -1)
+    wanted = x * torch.rsqrt(x.square().mean(-1, keepdim=True))
+    for unit in (1.0, 0.0):
+        _unit_weights[layer] = unit
+        found = functional_call(layer, {"weight": torch.full_like(weight, unit)}, (x,))
+        twice = functional_call(layer, {"weight": torch.full_like(weight, unit + 1)}, (x,))
+        if torch.allclose(found, wanted, rtol=1e-2, atol=1e-3) and torch.allclose(twice, 2 * found, rtol=1e-2):
+            return True
+    return False
 
 
 def places(tensor: Tensor, size: int) -> Tensor:

@@ -5,8 +5,8 @@ A guarantee in the strict sense needs `Secure`: whoever knows the seed can take 
 
 import math
 import os
-import secrets
 from concurrent.futures import ThreadPoolExecutor
+from ssl import RAND_bytes
 from typing import Protocol
 
 import numpy as np
@@ -57,7 +57,7 @@ class Seeded:
 
 
 class Secure:
-    """Draws from the operating system's cryptographic generator; nothing repeats them.
+    """Draws from OpenSSL's cryptographic generator, which the operating system seeds; nothing repeats them.
 
     Each normal is the scaled sum of four, so that its floating-point grid does not give away the value under the
     noise (Holohan & Braghin 2021, section 5).
@@ -68,8 +68,11 @@ class Secure:
 
     def normal(self, like: Tensor) -> Tensor:
         sizes = [min(AT_ONCE, like.numel() - start) for start in range(0, like.numel(), AT_ONCE)]
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # the generator and the functions let other threads run
-            drawn = torch.cat([*pool.map(_sum_of_four, sizes), torch.empty(0, dtype=torch.float64)])
+        if len(sizes) < 2:
+            drawn = _sum_of_four(like.numel())
+        else:
+            with ThreadPoolExecutor(os.cpu_count()) as pool:  # the generator and the functions let other threads run
+                drawn = torch.cat([*pool.map(_sum_of_four, sizes)])
         return drawn.to(like.dtype).reshape(like.shape).to(like.device)
 
     def state(self) -> Tensor | None:
@@ -94,5 +97,5 @@ def _sum_of_four(count: int) -> Tensor:
 
 def _uniform(count: int) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
     """Multiples of 2^-53 in (0, 1]."""
-    bits = np.frombuffer(secrets.token_bytes(8 * count), dtype=np.uint64) >> np.uint64(11)
+    bits = np.frombuffer(RAND_bytes(8 * count), dtype=np.uint64) >> np.uint64(11)
     return (bits + np.uint64(1)).astype(np.float64) * 2.0**-53

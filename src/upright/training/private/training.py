@@ -212,13 +212,15 @@ class PrivateTraining:
         return self.plan.mechanism(self._steps, self._asked)
 
     def _clipped_sum(self, chosen: Tensor) -> list[Tensor]:
-        sums = [torch.zeros_like(p, dtype=torch.promote_types(p.dtype, torch.float32)) for p in self._parameters]
+        sums: list[Tensor] = []
         for part in self._records.parts(chosen) if len(chosen) else ():
             if not self._checked:
                 self._check(part)
-            for total, some in zip(sums, self._gradients.clipped(part, self.plan.clip).sums, strict=True):
-                total += some
-        return sums
+            some = self._gradients.clipped(part, self.plan.clip).sums
+            sums = [total.add_(more) for total, more in zip(sums, some, strict=True)] if sums else some
+        return sums or [
+            torch.zeros_like(p, dtype=torch.promote_types(p.dtype, torch.float32)) for p in self._parameters
+        ]
 
     def _noised(self, total: Tensor) -> Tensor:
         if not self.plan.noise:
