@@ -29,6 +29,24 @@ def test_subsampled_gaussian_as_published(
     assert epsilon(mechanism, delta, "rdp") == pytest.approx(rdp, abs=2e-3)
 
 
+SETTINGS = [
+    (rate, noise, steps, delta)
+    for rate, noise in [(0.002, 0.7), (0.01, 0.8), (0.05, 1.0), (0.25, 1.5), (1.0, 12.0)]
+    for steps, delta in [(20, 1e-4), (100, 1e-5), (400, 1e-6), (1500, 1e-5)]
+]
+
+
+@pytest.mark.parametrize(("rate", "noise", "steps", "delta"), SETTINGS)
+def test_twenty_settings_are_those_of_dp_accounting_to_one_percent(
+    rate: float, noise: float, steps: int, delta: float
+) -> None:
+    ledger = dp_accounting.pld.PLDAccountant(value_discretization_interval=2e-4)
+    gaussian = dp_accounting.GaussianDpEvent(noise)
+    event = gaussian if rate == 1 else dp_accounting.PoissonSampledDpEvent(rate, gaussian)
+    ledger.compose(dp_accounting.SelfComposedDpEvent(event, steps))
+    assert epsilon(Mechanism(rate, noise, steps), delta) == pytest.approx(ledger.get_epsilon(delta), rel=0.01)
+
+
 def test_epsilon_is_that_of_dp_accounting_by_hand() -> None:
     ledger = dp_accounting.pld.PLDAccountant()
     for _ in range(7):
