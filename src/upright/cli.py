@@ -126,7 +126,7 @@ COMMANDS: dict[str, Command] = {
         run="upright.synthesis.runner:run",
         summary="Write differentially private synthetic records, and measure what they keep and give away.",
         examples=(
-            "upright synthesize --data lab:clinic --labels section --groups sex,age_group --unit patient --out runs/notes",
+            "upright synthesize --data lab:clinic --labels section --groups sex --unit patient --out runs/notes",
         ),
     ),
     "kg load": Command(
