@@ -14,6 +14,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 Epsilon = Annotated[
     PositiveFloat, PlainSerializer(lambda value: "inf" if math.isinf(value) else value, when_used="json")
 ]
+Values = Annotated[list[str], BeforeValidator(lambda value: value.split(",") if isinstance(value, str) else value)]
 Generator = Literal["tuned", "prompted", "evolution", "ngrams"]
 
 
@@ -34,7 +35,7 @@ class CodeConfig(Base):
     """How many records of each combination: `noised` private counts, `uniform`, or a public table with `count`."""
     share: Share = 0.05
     """Part of epsilon that the noised counts may cost alone."""
-    values: dict[str, list[str]] = {}
+    values: dict[str, Values] = {}
     """Public values of each column; others are refused. Without them the values in the data are taken as public."""
     template: str | None = None
     """What stands before a record, with {COLUMN} for each value (default: `COLUMN: VALUE` of each, then a line end)."""

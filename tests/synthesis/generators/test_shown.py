@@ -36,7 +36,7 @@ def answer(body: dict[str, Any], _: int) -> str:
 
 def test_a_run_says_that_nothing_is_guaranteed(tmp_path: Path) -> None:
     with Server(reply=answer) as server:
-        found = run(asking(server, tmp_path, control="train", evaluation=NONE))
+        found = run(asking(server, tmp_path, control="train", evaluation=NONE, codes={"counts": "uniform"}))
         prompts = [body["messages"][-1]["content"] for body in server.requests]
     statement = json.loads((found.out / "certificate.json").read_text())
     assert found.certificate is None
