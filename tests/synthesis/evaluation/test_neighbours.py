@@ -3,11 +3,9 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from tests.synthesis.evaluation.leaky import arms, people
 from upright.measures.nearest import nearest
 from upright.run.evidence import Metric
 from upright.synthesis.corpus import Corpus
-from upright.synthesis.evaluation.leakage import leakage_parts
 from upright.synthesis.evaluation.neighbours import CLOSER, neighbours_part, share_interval
 from upright.synthesis.evaluation.part import CONTROL, SYNTHETIC, Arms, Part
 
@@ -102,16 +100,3 @@ def test_vectors_must_fit_the_records(name: str, rows: int | None) -> None:
         vectors[name] = vectors[name][:rows]
     with pytest.raises(ValueError, match=f"^{name}: got vectors of"):
         neighbours_part(given, vectors)
-
-
-def test_all_parts_together() -> None:
-    given = arms(people(60, 8), people(60, 0), size=60)
-    rng = np.random.default_rng(0)
-    vectors = {name: rng.normal(size=(60, 4)) for name in ("train", "held-out", "synthetic", "control")}
-    parts = list(leakage_parts(given, vectors))
-    assert len({part.title for part in parts}) == 4
-    assert all(svg.lstrip().startswith("<") for part in parts for svg, _ in part.plots)
-    names = [(m.name, m.split) for part in parts for m in part.metrics]
-    assert len(names) == len(set(names))
-    with pytest.raises(ValueError, match="synthetic: no records"):
-        next(leakage_parts(arms(people(0, 8), size=60), vectors))
