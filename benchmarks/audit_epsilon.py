@@ -15,9 +15,9 @@ from benchmarks.harness import Bench, Cell, Section, relabelled, table
 from upright.audit.epsilon import bounds
 from upright.audit.epsilon.config import Config
 from upright.audit.epsilon.scores import Scores
-from upright.measures import epsilon as method
-from upright.measures.epsilon import Guesses
 from upright.run.evidence import Metric, mean, proportion, scalar
+from upright.run.measures import epsilon as method
+from upright.run.measures.epsilon import Guesses
 
 DELTA = 1e-5
 Floats = NDArray[np.float64]

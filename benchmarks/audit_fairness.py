@@ -24,8 +24,8 @@ from upright.audit.fairness import inequality, intersections, reading
 from upright.audit.fairness.config import Config
 from upright.audit.fairness.decisions import Grouping, decision_metrics
 from upright.audit.fairness.resample import bootstrap, simultaneous_odds
-from upright.measures import rates
 from upright.run.evidence import Metric, proportion, scalar
+from upright.run.measures import rates
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -22,9 +22,9 @@ from upright.audit.membership.evaluate import AUC, BLIND, power_name
 from upright.audit.membership.quantile import cross_fitted
 from upright.audit.membership.shadow import half_masks, train_networks
 from upright.lab import stories
-from upright.measures.roc import auc, tpr_at_fpr
 from upright.models.causal import CausalModel, load, pad, prompt_ids, save
 from upright.run.evidence import Metric, overlap, proportion, scalar
+from upright.run.measures.roc import auc, tpr_at_fpr
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

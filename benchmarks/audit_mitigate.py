@@ -11,9 +11,9 @@ from benchmarks.harness import Absent, Bench, Cell, Run, Section, finished, rela
 from upright.audit.mitigate import Config, points
 from upright.audit.mitigate.config import METHODS, NONE
 from upright.audit.mitigate.present import ATTACK
-from upright.measures.recognise import Found, recognise
 from upright.run.evidence import proportion, scalar
 from upright.run.files import read_json
+from upright.run.measures.recognise import Found, recognise
 
 COLUMNS = ("accuracy", "balanced accuracy", "equalised-odds difference", "demographic-parity difference", "AUC", ATTACK)
 FEMALE = ("A92", "A95")  # codes of German Credit's personal_status

@@ -13,7 +13,7 @@ import upright
 from upright.cli import COMMANDS
 
 ROOT = Path(upright.__file__).parent
-CORE = {"run", "models", "knowledge", "training", "measures", "engines", "errors"}
+CORE = {"run", "models", "knowledge", "training", "engines", "errors"}
 CAPABILITIES = {
     "alignment",
     "audit",

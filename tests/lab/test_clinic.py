@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 
 from upright import lab
 from upright.lab import clinic
-from upright.measures.recognise import recognise
+from upright.run.measures.recognise import recognise
 from upright.run.tables import read_table
 
 FEMALE = re.compile(r"\b(she|her|hers|woman|girl|female|Mrs)\b", re.IGNORECASE)

@@ -11,8 +11,8 @@ from scipy.optimize import linprog
 from scipy.special import ndtr
 from scipy.stats import binom, norm
 
-from upright.measures import epsilon as method
-from upright.measures.epsilon import Guesses, Inverse
+from upright.run.measures import epsilon as method
+from upright.run.measures.epsilon import Guesses, Inverse
 
 Line = tuple[float, float]
 

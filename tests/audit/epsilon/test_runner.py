@@ -15,7 +15,7 @@ from upright.audit.epsilon import bounds, present
 from upright.audit.epsilon.config import Config, GuessConfig
 from upright.audit.findings import read_findings
 from upright.errors import UserError
-from upright.measures import epsilon as method
+from upright.run.measures import epsilon as method
 from upright.run.records import read_metrics
 
 Write = Callable[..., Path]

@@ -11,8 +11,8 @@ from scipy.optimize import brentq
 from upright.audit.epsilon import bounds
 from upright.audit.epsilon.config import ColumnsConfig, Config, GuessConfig, ThresholdConfig
 from upright.audit.epsilon.scores import Scores
-from upright.measures import epsilon as method
-from upright.measures.epsilon import Counts, Guesses
+from upright.run.measures import epsilon as method
+from upright.run.measures.epsilon import Counts, Guesses
 
 Floats = NDArray[np.float64]
 Draw = Callable[[int], Floats]

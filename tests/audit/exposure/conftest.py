@@ -12,8 +12,8 @@ from torch.nn.functional import cross_entropy
 from tests.tiny import world_model
 from upright.audit.exposure import plant
 from upright.audit.exposure.config import Plant
-from upright.measures.spaces import Space
 from upright.models.causal import CausalModel, pad, prompt_ids
+from upright.run.measures.spaces import Space
 
 CODES = "The code of {words:1} is {digits:5}."
 LETTERS = Space.parse("Berlin {letters:3} {letters:2}{digits:2}@post.org, capital.")

@@ -11,7 +11,7 @@ from upright.audit.fairness import verdict
 from upright.audit.fairness.classes import class_gaps, class_metrics
 from upright.audit.fairness.config import Config
 from upright.audit.fairness.resample import simultaneous_distance, simultaneous_smirnov
-from upright.measures.intervals import clopper_pearson, simultaneous_range
+from upright.run.measures.intervals import clopper_pearson, simultaneous_range
 
 CONFIG = Config(table=Path("t.csv"), groups=["g"], label="y", prediction="said", draws=200, permutations=0)
 

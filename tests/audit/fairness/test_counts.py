@@ -13,8 +13,8 @@ from upright.audit.fairness import counts as c
 from upright.audit.fairness import reading, scores
 from upright.audit.fairness.config import Config
 from upright.errors import UserError
-from upright.measures import rates
 from upright.run.config import SpeedConfig
+from upright.run.measures import rates
 
 FORMATS = ("csv", "parquet", "jsonl")
 

@@ -18,8 +18,8 @@ from upright.audit.fairness.resample import (
     simultaneous_odds,
     simultaneous_ratio,
 )
-from upright.measures import rates as r
-from upright.measures.intervals import clopper_pearson, simultaneous_range
+from upright.run.measures import rates as r
+from upright.run.measures.intervals import clopper_pearson, simultaneous_range
 
 Floats = NDArray[np.float64]
 TABLE = np.array([[[40, 10], [10, 40]], [[55, 5], [20, 20]]], dtype=float)

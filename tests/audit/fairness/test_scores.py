@@ -16,7 +16,7 @@ from upright.audit.fairness import counts as c
 from upright.audit.fairness import scored
 from upright.audit.fairness import scores as s
 from upright.audit.fairness.config import Config
-from upright.measures import roc
+from upright.run.measures import roc
 
 Floats = NDArray[np.float64]
 Sample = tuple[NDArray[np.int64], Floats, NDArray[np.int64]]

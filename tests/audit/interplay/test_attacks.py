@@ -8,7 +8,7 @@ import torch
 
 from upright.audit.interplay.attacks import LIRA, LOSS, RMIA, discrepancy, log_likelihood, scores
 from upright.audit.interplay.probe import SHUFFLES, UNSEEN, probe, shuffled
-from upright.measures.roc import auc
+from upright.run.measures.roc import auc
 
 
 def test_scores_by_hand() -> None:

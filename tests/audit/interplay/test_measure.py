@@ -1,4 +1,4 @@
-"""Estimates against naive twins, `upright.measures.roc`, resampled data, and the share of intervals that cover."""
+"""Estimates against naive twins, `upright.run.measures.roc`, resampled data, and the share of intervals that cover."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from upright.audit.interplay.measure import Attack, Draws, Estimate, power, power_global, rates
-from upright.measures.roc import auc, tpr_at_fpr
+from upright.run.measures.roc import auc, tpr_at_fpr
 
 
 def rng(seed: int = 0) -> np.random.Generator:

@@ -14,8 +14,8 @@ from scipy.stats import norm
 
 from upright.audit.membership import attacks
 from upright.audit.membership.shadow import References, half_masks, train_networks
-from upright.measures.roc import auc, tpr_at_fpr
 from upright.run.evidence import overlap
+from upright.run.measures.roc import auc, tpr_at_fpr
 
 Floats = NDArray[np.float64]
 

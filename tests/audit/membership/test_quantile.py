@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from scipy.stats import kstest
 
 from upright.audit.membership.quantile import cross_fitted, normal_head, threshold
-from upright.measures.intervals import clopper_pearson
-from upright.measures.roc import auc
+from upright.run.measures.intervals import clopper_pearson
+from upright.run.measures.roc import auc
 
 Floats = NDArray[np.float64]
 

@@ -8,8 +8,8 @@ import pytest
 
 from upright.audit.mitigate.recourse import CHOICE, COST, WAY, Action, flips, metrics, read_actions, recourse
 from upright.errors import UserError
-from upright.measures.intervals import range_of_means, simultaneous_range
 from upright.run.evidence import wilson
+from upright.run.measures.intervals import range_of_means, simultaneous_range
 
 ACTIONS = [Action("income", "+2", 5.0), Action("job", "yes", 3.0), Action("income", "-1", 0.0)]
 

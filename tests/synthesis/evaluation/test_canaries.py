@@ -5,10 +5,10 @@ import pytest
 from scipy.stats import norm
 
 from upright.errors import UserError
-from upright.measures.epsilon import epsilon_of_mu
-from upright.measures.roc import auc
-from upright.measures.spaces import Space
-from upright.measures.words import Passages, log_likelihood
+from upright.run.measures.epsilon import epsilon_of_mu
+from upright.run.measures.roc import auc
+from upright.run.measures.spaces import Space
+from upright.run.measures.words import Passages, log_likelihood
 from upright.synthesis.evaluation import canaries as c
 from upright.synthesis.evaluation.audited import AUDITED, CEILING, audited_epsilon, contradiction
 from upright.synthesis.evaluation.part import CONTROL, SYNTHETIC, Part

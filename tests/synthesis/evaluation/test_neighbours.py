@@ -3,8 +3,8 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from upright.measures.nearest import nearest
 from upright.run.evidence import Metric
+from upright.run.measures.nearest import nearest
 from upright.synthesis.corpus import Corpus
 from upright.synthesis.evaluation.neighbours import CLOSER, neighbours_part, share_interval
 from upright.synthesis.evaluation.part import CONTROL, SYNTHETIC, Arms, Part

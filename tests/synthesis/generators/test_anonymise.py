@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upright.measures.recognise import recognise
+from upright.run.measures.recognise import recognise
 from upright.synthesis.generators.anonymise import Anonymiser, personal
 
 LETTER = (

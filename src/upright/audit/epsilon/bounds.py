@@ -17,8 +17,8 @@ from scipy.stats import binomtest
 from upright.audit.epsilon.config import Config
 from upright.audit.epsilon.scores import Scores
 from upright.errors import UserError
-from upright.measures import epsilon as method
-from upright.measures.epsilon import Counts, Guesses
+from upright.run.measures import epsilon as method
+from upright.run.measures.epsilon import Counts, Guesses
 
 Flags = NDArray[np.bool_]
 

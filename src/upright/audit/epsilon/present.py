@@ -9,10 +9,10 @@ from upright.audit.epsilon.bounds import Sheet, Test, chosen
 from upright.audit.epsilon.config import Config
 from upright.audit.epsilon.scores import Scores
 from upright.audit.findings import Finding, Verdict
-from upright.measures import roc
-from upright.measures.epsilon import Guesses, guesses_needed
-from upright.measures.intervals import clopper_pearson
 from upright.run.evidence import Metric, proportion, scalar
+from upright.run.measures import roc
+from upright.run.measures.epsilon import Guesses, guesses_needed
+from upright.run.measures.intervals import clopper_pearson
 from upright.run.plots import Point, lines
 from upright.run.report import Report
 

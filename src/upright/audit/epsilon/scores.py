@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from upright.audit.columns import flags, numbers
 from upright.audit.epsilon.config import ColumnsConfig
 from upright.errors import UserError
-from upright.measures.intervals import Floats
+from upright.run.measures.intervals import Floats
 from upright.run.tables import line_of, need_columns, read_table
 
 

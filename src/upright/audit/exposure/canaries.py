@@ -12,13 +12,13 @@ from upright.audit.exposure.config import CanaryConfig
 from upright.audit.exposure.part import Part, verdict
 from upright.audit.exposure.plant import Canary
 from upright.audit.findings import Finding
-from upright.measures import ranks
-from upright.measures.roc import auc
-from upright.measures.spaces import Space
 from upright.models.causal import CausalModel, prompt_ids
 from upright.models.score import perplexity
 from upright.run.evidence import Metric, mean, proportion, scalar
 from upright.run.folder import RunFolder
+from upright.run.measures import ranks
+from upright.run.measures.roc import auc
+from upright.run.measures.spaces import Space
 
 ITEM, TITLE = "privacy.exposure", "Exposure of canaries"
 RANKED, ESTIMATED = "exposure", "exposure beyond the candidates (estimate)"

@@ -17,11 +17,11 @@ from upright.audit.findings import Finding
 from upright.audit.folds import fold_numbers
 from upright.audit.texts import SIDES, Text, some
 from upright.errors import MissingExtra
-from upright.measures import ranks
 from upright.models.causal import CausalModel, pad, prompt_ids
 from upright.models.generate import batches
 from upright.run.evidence import Metric, mean, proportion
 from upright.run.folder import RunFolder
+from upright.run.measures import ranks
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from upright.audit.findings import Finding
-from upright.measures.intervals import newcombe
 from upright.run.evidence import Metric, display, interval
+from upright.run.measures.intervals import newcombe
 from upright.run.plots import Point
 
 

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 
 from upright.audit.exposure.config import Plant
 from upright.errors import UserError
-from upright.measures.spaces import Space
 from upright.run.files import write_text
 from upright.run.folder import Message
+from upright.run.measures.spaces import Space
 
 
 class Canary(BaseModel):

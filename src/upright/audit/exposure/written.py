@@ -8,11 +8,11 @@ from upright.audit.exposure.config import PersonalConfig
 from upright.audit.exposure.part import Part, compared, excess, verdict
 from upright.audit.findings import Finding
 from upright.audit.texts import SIDES, Text, lead_tokens, some
-from upright.measures.recognise import KINDS, Found, recognise
 from upright.models.causal import CausalModel, prompt_ids_and_offsets
 from upright.models.generate import generate
 from upright.run.evidence import Metric, proportion
 from upright.run.folder import RunFolder
+from upright.run.measures.recognise import KINDS, Found, recognise
 
 ITEM, TITLE = "privacy.personal-data", "Personal data that the model writes"
 LEAST = 30

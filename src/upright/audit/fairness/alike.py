@@ -12,9 +12,9 @@ from upright.audit.fairness import individual, proxies, reading
 from upright.audit.fairness.config import Config
 from upright.audit.fairness.decisions import metric
 from upright.errors import UserError
-from upright.measures.intervals import wilson
-from upright.measures.roc import auc
 from upright.run.evidence import Metric, mean, paired_difference
+from upright.run.measures.intervals import wilson
+from upright.run.measures.roc import auc
 
 Floats = NDArray[np.float64]
 MOST_LEVELS = 50  # of a column of text that becomes indicator columns

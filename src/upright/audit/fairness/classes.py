@@ -11,10 +11,10 @@ from upright.audit.fairness.config import Config
 from upright.audit.fairness.counts import Table
 from upright.audit.fairness.decisions import SIMULTANEOUS, Gap, metric
 from upright.audit.fairness.resample import bootstrap, effective, free_shares, simultaneous_distance
-from upright.measures import rates
-from upright.measures.intervals import Interval, wilson
-from upright.measures.rates import NAMES, PROPORTIONS
 from upright.run.evidence import Metric
+from upright.run.measures import rates
+from upright.run.measures.intervals import Interval, wilson
+from upright.run.measures.rates import NAMES, PROPORTIONS
 
 Floats = NDArray[np.float64]
 

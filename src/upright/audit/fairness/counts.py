@@ -13,8 +13,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from upright.errors import UserError
-from upright.measures.rates import summed
 from upright.run.files import atomic
+from upright.run.measures.rates import summed
 
 Floats = NDArray[np.float64]
 STRATUM, LABEL, PREDICTION, REASON = "stratum", "label", "prediction", "reason"

@@ -24,10 +24,10 @@ from upright.audit.fairness.resample import (
     simultaneous_odds,
     simultaneous_ratio,
 )
-from upright.measures import rates
-from upright.measures.intervals import clopper_pearson, katz, newcombe, simultaneous_range, wilson
-from upright.measures.rates import NAMES, PROPORTIONS, RATES
 from upright.run.evidence import Better, Metric
+from upright.run.measures import rates
+from upright.run.measures.intervals import clopper_pearson, katz, newcombe, simultaneous_range, wilson
+from upright.run.measures.rates import NAMES, PROPORTIONS, RATES
 
 Floats = NDArray[np.float64]
 CORE = ("selection rate", "true positive rate", "false positive rate", "positive predictive value", "accuracy")

@@ -7,7 +7,7 @@ an undeserved one. All functions take the law of b as values (..., V) with weigh
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from upright.measures.rates import quotient
+from upright.run.measures.rates import quotient
 
 Floats = NDArray[np.float64]
 BENEFIT = np.array([1.0, 2.0, 0.0, 1.0])  # of TN, FP, FN, TP

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
 from upright.audit.fairness.resample import AT_ONCE, draw, shuffled
-from upright.measures.rates import quotient
+from upright.run.measures.rates import quotient
 
 Floats = NDArray[np.float64]
 ANY = None

@@ -17,9 +17,9 @@ from upright.audit.fairness.counts import Table
 from upright.audit.fairness.decisions import metric
 from upright.audit.fairness.resample import bootstrap, effective
 from upright.errors import UserError
-from upright.measures.intervals import clopper_pearson
-from upright.measures.rates import quotient
 from upright.run.evidence import Metric
+from upright.run.measures.intervals import clopper_pearson
+from upright.run.measures.rates import quotient
 from upright.run.tables import need_columns, read_table
 
 Floats = NDArray[np.float64]

@@ -10,8 +10,8 @@ from upright.audit.fairness.scores import Calibration
 from upright.audit.fairness.swaps import CHANGES, FAVOURED, FLIPS
 from upright.audit.fairness.verdict import GROUP, REGRESSION
 from upright.audit.findings import Finding
-from upright.measures.rates import rates as rates_of
 from upright.run.evidence import Metric
+from upright.run.measures.rates import rates as rates_of
 from upright.run.plots import Point, bars_before_after, forest, heatmap, lines
 from upright.run.report import Report
 

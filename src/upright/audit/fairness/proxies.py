@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from upright.audit.folds import fold_numbers
 from upright.errors import MissingExtra
-from upright.measures.intervals import wilson
+from upright.run.measures.intervals import wilson
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

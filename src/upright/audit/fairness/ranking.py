@@ -6,7 +6,7 @@ Sources: Yang & Stoyanovich 2017 and Geyik et al. 2019 (infeasible index, skew, 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from upright.measures.rates import quotient, summed
+from upright.run.measures.rates import quotient, summed
 
 Floats = NDArray[np.float64]
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from upright.measures.rates import quotient, summed
+from upright.run.measures.rates import quotient, summed
 
 Floats = NDArray[np.float64]
 

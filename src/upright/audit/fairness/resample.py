@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
-from upright.measures.intervals import Interval, clopper_pearson, resampled, simultaneous_range
-from upright.measures.rates import difference, quotient
+from upright.run.measures.intervals import Interval, clopper_pearson, resampled, simultaneous_range
+from upright.run.measures.rates import difference, quotient
 
 Floats = NDArray[np.float64]
 Statistic = Callable[[Floats], Floats]

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import hypergeom
 
 from upright.audit.fairness.counts import CROSS, MISSING
-from upright.measures.intervals import newcombe
+from upright.run.measures.intervals import newcombe
 
 Floats = NDArray[np.float64]
 DEPTH = 2

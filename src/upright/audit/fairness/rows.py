@@ -14,9 +14,9 @@ from upright.audit.fairness.config import Config
 from upright.audit.fairness.decisions import SIMULTANEOUS, metric
 from upright.audit.fairness.resample import bootstrap, simultaneous_smirnov
 from upright.errors import UserError
-from upright.measures import rates
-from upright.measures.intervals import clopper_pearson, range_of_means, wilson
 from upright.run.evidence import Z_95, Metric, mean
+from upright.run.measures import rates
+from upright.run.measures.intervals import clopper_pearson, range_of_means, wilson
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]

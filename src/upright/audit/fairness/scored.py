@@ -17,9 +17,9 @@ from upright.audit.fairness.counts import Table
 from upright.audit.fairness.decisions import metric
 from upright.audit.fairness.resample import bootstrap
 from upright.audit.fairness.scores import Calibration
-from upright.measures import rates
-from upright.measures.intervals import range_of_means
 from upright.run.evidence import Z_95, Better, Metric
+from upright.run.measures import rates
+from upright.run.measures.intervals import range_of_means
 
 Floats = NDArray[np.float64]
 COARSE = 256

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 
-from upright.measures.rates import largest, quotient, summed
+from upright.run.measures.rates import largest, quotient, summed
 
 Floats = NDArray[np.float64]
 EDGE = 1e-6  # scores are kept this far from 0 and 1 before their logit is taken

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from upright.audit.fairness import rich, scan, scores
 from upright.audit.fairness.decisions import Grouping, metric
 from upright.audit.fairness.intersections import MOST_SUBGROUPS, Subgroups, subgroups, worst_subgroup
-from upright.measures import rates
-from upright.measures.intervals import clopper_pearson, wilson
-from upright.measures.rates import NAMES
 from upright.run.evidence import Metric
+from upright.run.measures import rates
+from upright.run.measures.intervals import clopper_pearson, wilson
+from upright.run.measures.rates import NAMES
 
 Floats = NDArray[np.float64]
 BINS = 50  # expectations that the scan tells apart

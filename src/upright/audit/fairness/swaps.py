@@ -17,8 +17,8 @@ from upright.audit.fairness.config import Config
 from upright.audit.fairness.decisions import metric
 from upright.audit.fairness.reading import Source, plain
 from upright.errors import UserError
-from upright.measures.intervals import wilson
 from upright.run.evidence import Z_95, Metric
+from upright.run.measures.intervals import wilson
 
 Floats = NDArray[np.float64]
 SAID, SWAPPED = "said", "swapped"

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from upright.audit.membership.attacks import lira_offline, prior_offline, rmia, tuned_a
-from upright.measures.roc import auc
+from upright.run.measures.roc import auc
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -12,8 +12,8 @@ from upright.audit.interplay.grid import Cell, Grid, budget_name
 from upright.audit.interplay.measure import Attack, Estimate
 from upright.audit.interplay.sheet import ALL, LOW_FPR, Sheet
 from upright.audit.interplay.table import PUBLIC, Problem
-from upright.measures.roc import roc
 from upright.run.evidence import Metric
+from upright.run.measures.roc import roc
 from upright.run.plots import Point, forest, heatmap, lines
 from upright.run.report import Report
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 
-from upright.measures.roc import auc
+from upright.run.measures.roc import auc
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

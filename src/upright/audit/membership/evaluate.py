@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import mannwhitneyu
 
 from upright.audit.findings import Finding
-from upright.measures.intervals import clopper_pearson
-from upright.measures.roc import (
+from upright.run.evidence import Metric, display, interval
+from upright.run.measures.intervals import clopper_pearson
+from upright.run.measures.roc import (
     auc,
     auc_interval,
     delong,
@@ -21,7 +22,6 @@ from upright.measures.roc import (
     threshold_at,
     tpr_at_fpr,
 )
-from upright.run.evidence import Metric, display, interval
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

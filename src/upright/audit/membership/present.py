@@ -8,8 +8,8 @@ import numpy as np
 from upright.audit.findings import Finding
 from upright.audit.membership.evaluate import AUC, BLIND, ITEM, RATES, Sample, is_void, power_name
 from upright.audit.membership.share import SHARE
-from upright.measures.roc import roc
 from upright.run.evidence import Metric
+from upright.run.measures.roc import roc
 from upright.run.plots import Point, forest, lines
 from upright.run.report import Report
 

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from upright.audit.findings import Finding, Verdict
 from upright.audit.membership.evaluate import Sample, said
-from upright.measures.intervals import clopper_pearson
-from upright.measures.roc import roc
 from upright.run.evidence import Metric
+from upright.run.measures.intervals import clopper_pearson
+from upright.run.measures.roc import roc
 
 ITEM = "privacy.membership-dataset"
 SHARE = "share of the suspects trained on"

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta, norm
 
-from upright.measures.intervals import resampled
+from upright.run.measures.intervals import resampled
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -14,8 +14,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from upright.errors import UserError, unknown
-from upright.measures.intervals import Interval, range_of_means, simultaneous_range, wilson
 from upright.run.evidence import Z_95, Metric
+from upright.run.measures.intervals import Interval, range_of_means, simultaneous_range, wilson
 from upright.run.tables import check_table, scan_table
 
 Floats = NDArray[np.float64]

@@ -20,10 +20,10 @@ from upright.audit.mitigate.methods import Decisions, Learner, Rows, needed
 from upright.audit.mitigate.present import Sheet
 from upright.audit.mitigate.recourse import Action, flips, read_actions
 from upright.audit.people import People, check_people, read_people
-from upright.measures.roc import auc
 from upright.run.evidence import Metric
 from upright.run.files import atomic
 from upright.run.folder import RunFolder, open_run
+from upright.run.measures.roc import auc
 from upright.run.progress import progress
 from upright.run.tables import table_file
 

@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from upright.measures import epsilon as method
-from upright.measures.epsilon import Guesses
 from upright.run.evidence import Metric, scalar
+from upright.run.measures import epsilon as method
+from upright.run.measures.epsilon import Guesses
 from upright.synthesis.evaluation.part import SYNTHETIC
 
 Floats = NDArray[np.float64]

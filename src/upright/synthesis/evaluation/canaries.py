@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from upright.errors import UserError
-from upright.measures import ranks
-from upright.measures.roc import auc
-from upright.measures.spaces import Space
 from upright.run.evidence import Metric, mean, scalar
+from upright.run.measures import ranks
+from upright.run.measures.roc import auc
+from upright.run.measures.spaces import Space
 from upright.run.plots import forest
 from upright.synthesis.corpus import Code, Corpus
 from upright.synthesis.evaluation.audited import AUDITED, audited_epsilon, contradiction
@@ -134,7 +134,7 @@ def make(
         codes: public codes they are written for, in turn. Candidates are scored for each beginning, so few are better.
         openings: public beginnings of records, in turn; never text of a private record.
         repeats: records of the unit of a canary that is in.
-        format: of the random end, see `upright.measures.spaces`.
+        format: of the random end, see `upright.run.measures.spaces`.
 
     Raises:
         UserError: for a format with too few texts to draw canaries and candidates from.

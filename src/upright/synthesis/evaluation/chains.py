@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from upright.measures.rates import quotient
+from upright.run.measures.rates import quotient
 
 Floats = NDArray[np.float64]
 Chains = Sequence[AbstractSet[Hashable]]

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from upright.measures import rates
-from upright.measures.intervals import range_of_means, simultaneous_range
 from upright.run.evidence import Z_95, Better, Metric, proportion
+from upright.run.measures import rates
+from upright.run.measures.intervals import range_of_means, simultaneous_range
 from upright.synthesis.evaluation.scores import Tally, accuracy, macro_f1, macro_rates, tally
 
 Ints = NDArray[np.int64]

@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from upright.measures.nearest import mean_jaccard
-from upright.measures.roc import auc, resolvable, roc, tpr_at_fpr
-from upright.measures.words import Passages, log_likelihood
 from upright.run.evidence import Metric
+from upright.run.measures.nearest import mean_jaccard
+from upright.run.measures.roc import auc, resolvable, roc, tpr_at_fpr
+from upright.run.measures.words import Passages, log_likelihood
 from upright.run.plots import lines
 from upright.synthesis.corpus import Corpus
 from upright.synthesis.evaluation.canaries import Canaries

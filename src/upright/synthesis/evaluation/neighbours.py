@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from upright.measures.intervals import percentile, wilson
-from upright.measures.nearest import nearest
 from upright.run.evidence import Metric
+from upright.run.measures.intervals import percentile, wilson
+from upright.run.measures.nearest import nearest
 from upright.run.plots import lines
 from upright.synthesis.evaluation.part import CONTROL, HELDOUT, SYNTHETIC, Arms, Part
 from upright.synthesis.evaluation.sides import TRAIN, matched, said, units

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from upright.measures.words import Passages, words
 from upright.run.evidence import Metric, mean, paired_difference, proportion, ratio
+from upright.run.measures.words import Passages, words
 from upright.run.plots import lines
 from upright.synthesis.corpus import Corpus
 from upright.synthesis.evaluation.part import CONTROL, HELDOUT, SYNTHETIC, Arms, Part

@@ -12,11 +12,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from upright.measures.intervals import walter
-from upright.measures.names import names
-from upright.measures.recognise import KINDS, Found, recognise
-from upright.measures.words import WORD, Passages
 from upright.run.evidence import Metric, mean, proportion
+from upright.run.measures.intervals import walter
+from upright.run.measures.names import names
+from upright.run.measures.recognise import KINDS, Found, recognise
+from upright.run.measures.words import WORD, Passages
 from upright.run.plots import forest
 from upright.synthesis.corpus import Corpus
 from upright.synthesis.evaluation.part import CONTROL, HELDOUT, SYNTHETIC, Arms, Part

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix
 
-from upright.measures import rates
+from upright.run.measures import rates
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -9,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from upright.measures import rates
-from upright.measures.intervals import percentile
 from upright.run import plots
 from upright.run.evidence import Metric, proportion
+from upright.run.measures import rates
+from upright.run.measures.intervals import percentile
 from upright.synthesis.corpus import Corpus
 from upright.synthesis.evaluation import classifier
 from upright.synthesis.evaluation.fairness import Judged, by_group, drawn

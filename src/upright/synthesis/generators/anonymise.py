@@ -1,6 +1,6 @@
 """Personal data in a text replaced by invented values or by tags, as far as patterns find them.
 
-Found are data with a form of their own (`upright.measures.recognise`), names after titles and after phrases that
+Found are data with a form of their own (`upright.run.measures.recognise`), names after titles and after phrases that
 introduce a name, the same names wherever the text repeats them, ages over 89, street addresses, months with a day,
 and numbers of five digits and more. This is no guarantee: a name without a title, a rare disease, a place, a job
 can still tell who somebody is.
@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from upright.measures.names import ONE, TITLES, names
-from upright.measures.recognise import MONTHS, Found, recognise
+from upright.run.measures.names import ONE, TITLES, names
+from upright.run.measures.recognise import MONTHS, Found, recognise
 
 Style = Literal["invented", "tags"]
 
@@ -113,7 +113,7 @@ class Anonymiser:
 def personal(text: str, thorough: bool = True) -> list[Found]:
     """Personal data in a text, in the order in which they stand, none overlapping another.
 
-    With `thorough` also capitalised words within sentences (`upright.measures.names`).
+    With `thorough` also capitalised words within sentences (`upright.run.measures.names`).
     """
     taken = list(recognise(text))
     for kind, pattern in _PATTERNS:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from upright.measures.intervals import (
+from upright.run import evidence
+from upright.run.measures.intervals import (
     clopper_pearson,
     katz,
     newcombe,
@@ -13,7 +14,6 @@ from upright.measures.intervals import (
     simultaneous_range,
     wilson,
 )
-from upright.run import evidence
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.stats import mannwhitneyu
 
-from upright.measures.roc import (
+from upright.run.measures.roc import (
     advantage,
     auc,
     auc_interval,

@@ -1,6 +1,6 @@
 import pytest
 
-from upright.measures.names import names
+from upright.run.measures.names import names
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ name at the start of a sentence: to be used where two collections are compared u
 
 import re
 
-from upright.measures.recognise import Found
+from upright.run.measures.recognise import Found
 
 NAME = "name"
 TITLES = "mr|mrs|ms|mx|miss|dr|prof|sir|madam|señor|señora|herr|frau"

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upright.measures import nearest
-from upright.measures.words import Passages
+from upright.run.measures import nearest
+from upright.run.measures.words import Passages
 
 
 @given(st.lists(st.lists(st.sampled_from("abcd"), max_size=6).map(" ".join), min_size=2, max_size=8), st.integers(1, 5))

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import hypergeom, norm, rankdata
 
-from upright.measures.intervals import clopper_pearson
 from upright.run.evidence import Metric
+from upright.run.measures.intervals import clopper_pearson
 
 Floats = NDArray[np.float64]
 

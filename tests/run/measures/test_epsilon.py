@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from upright.measures import epsilon as method
-from upright.measures.epsilon import Counts, Guesses, Rates
+from upright.run.measures import epsilon as method
+from upright.run.measures.epsilon import Counts, Guesses, Rates
 
 # --- one run ---------------------------------------------------------------------------------------------------
 

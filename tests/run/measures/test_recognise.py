@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from upright.audit.exposure.written import Sample, new_data, own_data
-from upright.measures.recognise import Found, iban, luhn, recognise
+from upright.run.measures.recognise import Found, iban, luhn, recognise
 
 
 def kinds(text: str) -> list[tuple[str, str]]:

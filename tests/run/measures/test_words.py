@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upright.measures.words import Passages, log_likelihood, words
+from upright.run.measures.words import Passages, log_likelihood, words
 
 texts = st.lists(st.lists(st.sampled_from("abc"), max_size=9).map(" ".join), min_size=2, max_size=7)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, precision_score, recall_score
 
 from upright.errors import UserError
-from upright.measures import rates as r
+from upright.run.measures import rates as r
 
 Floats = NDArray[np.float64]
 # A: TP 40, FP 10, FN 10, TN 40. B: 20, 5, 20, 55.

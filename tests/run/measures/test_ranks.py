@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import skewnorm
 
-from upright.measures import ranks
+from upright.run.measures import ranks
 
 
 def test_exposure_by_hand() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from upright.errors import UserError
-from upright.measures.spaces import ALPHABETS, Space
+from upright.run.measures.spaces import ALPHABETS, Space
 
 FORMAT = "a {digits:2}-{hex:1} z"
 

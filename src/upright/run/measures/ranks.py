@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import kstest, skew, skewnorm
 
-from upright.measures.intervals import percentile
+from upright.run.measures.intervals import percentile
 
 Floats = NDArray[np.float64]
 MAX_SKEW = 0.99  # a skew-normal law reaches 0.9953

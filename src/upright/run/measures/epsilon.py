@@ -18,7 +18,7 @@ from scipy.optimize import brentq
 from scipy.special import log_ndtr, ndtr, ndtri
 from scipy.stats import binom
 
-from upright.measures.intervals import Floats, clopper_pearson
+from upright.run.measures.intervals import Floats, clopper_pearson
 
 TOLERANCE = 1e-9
 STEPS = 40
