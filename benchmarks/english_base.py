@@ -2,13 +2,16 @@
 
     python -m benchmarks.english_base --data ../shared/data --out runs
 
-Trained once on public books and textbooks, read line by line, then on notes of the lab's clinic, whose patients are
-invented. The benchmarks of `synthesize` find it in their folder.
+Trained once on public books and textbooks, read line by line, then on texts that look like what clinics write: notes of
+the lab's clinic, whose patients are invented, and the sections of ACI-Bench, visits that actors played. The benchmarks
+of `synthesize` find it in their folder.
 """
 
 import argparse
+import csv
 import gzip
 import random
+import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -28,9 +31,9 @@ from upright.training.optimise import muon, warmup_then_decay
 
 SHAPE = Shape(hidden=160, mlp=640, layers=5, heads=5)
 STEPS, ROWS, LENGTH, SHORTEST = 2_400, 16, 256, 40
-NOTES, ENGLISH, NOTE_STEPS, NOTE_SEED = 16_000, 6_000, 340, 1
+NOTES, ENGLISH, VISITS, NOTE_SEED = 4_000, 4_000, 6, 1
 LEARNING_RATE, NOTE_RATE = 6e-3, 2e-3
-HEADINGS = {
+LAB_HEADINGS = {
     "complaint": "chief complaint",
     "history": "history of present illness",
     "family": "family and social history",
@@ -40,6 +43,34 @@ HEADINGS = {
     "plan": "plan",
 }
 """Words of a clinic's sections, as hospitals head them."""
+VISIT_HEADINGS = {
+    "CHIEF COMPLAINT": "chief complaint",
+    "HISTORY OF PRESENT ILLNESS": "history of present illness",
+    "HPI": "history of present illness",
+    "REVIEW OF SYSTEMS": "review of systems",
+    "PHYSICAL EXAM": "physical examination",
+    "PHYSICAL EXAMINATION": "physical examination",
+    "EXAM": "physical examination",
+    "VITALS": "physical examination",
+    "SOCIAL HISTORY": "family and social history",
+    "FAMILY HISTORY": "family and social history",
+    "MEDICAL HISTORY": "past medical history",
+    "PAST MEDICAL HISTORY": "past medical history",
+    "PAST HISTORY": "past medical history",
+    "SURGICAL HISTORY": "past surgical history",
+    "PAST SURGICAL HISTORY": "past surgical history",
+    "MEDICATIONS": "medications",
+    "CURRENT MEDICATIONS": "medications",
+    "ALLERGIES": "allergies",
+    "RESULTS": "laboratory results",
+    "ASSESSMENT": "assessment",
+    "IMPRESSION": "diagnosis",
+    "PLAN": "plan",
+    "ASSESSMENT AND PLAN": "plan",
+    "INSTRUCTIONS": "disposition",
+    "PROCEDURE": "procedures",
+}
+"""Headings of ACI-Bench, in the same words."""
 
 
 def base(bench: Bench, steps: int = STEPS) -> Path:
@@ -52,16 +83,36 @@ def base(bench: Bench, steps: int = STEPS) -> Path:
     if not (clinical / "config.json").exists():
         model = AutoModelForCausalLM.from_pretrained(english, dtype=torch.float32)
         read: Any = AutoTokenizer.from_pretrained(english)
-        _train(model, read, clinical_lines(bench), clinical, min(steps, NOTE_STEPS), NOTE_RATE)
+        _train(model, read, clinical_lines(bench), clinical, steps, NOTE_RATE)
     return clinical
 
 
 def clinical_lines(bench: Bench) -> list[str]:
-    """Notes of invented patients under their headings, among lines of the books so that these are not forgotten."""
-    found = [f"{HEADINGS[str(row['section'])].capitalize()}: {row['text']}" for row in islice(notes(NOTE_SEED), NOTES)]
-    found += lines(bench)[:ENGLISH]
+    """Sections under their headings, among lines of the books so that these are not forgotten."""
+    found = [f"{_heading(LAB_HEADINGS[str(row['section'])])} {row['text']}" for row in islice(notes(NOTE_SEED), NOTES)]
+    found += visit_sections(bench) * VISITS + lines(bench)[:ENGLISH]
     random.Random(1).shuffle(found)
     return found
+
+
+def visit_sections(bench: Bench) -> list[str]:
+    """Sections of the visits of ACI-Bench, whose patients are played: `Allergies: ...`."""
+    files = sorted(set(bench.data.glob("private_text/aci_bench/*.csv")) - set(bench.data.glob("**/*_metadata.csv")))
+    if not files:
+        raise Absent("needs the data set private_text/aci_bench, which --data does not hold")
+    found = []
+    for file in files:
+        with file.open(encoding="utf-8", newline="") as lines_of:
+            for row in csv.DictReader(lines_of):
+                parts = re.split(r"(?m)^([A-Z][A-Z ,/&'-]+):?\s*$", row["note"])
+                for title, text in zip(parts[1::2], parts[2::2], strict=True):
+                    if title.strip() in VISIT_HEADINGS and text.strip():
+                        found.append(f"{_heading(VISIT_HEADINGS[title.strip()])} {' '.join(text.split())}")
+    return found
+
+
+def _heading(name: str) -> str:
+    return f"{name.capitalize()}:"
 
 
 def lines(bench: Bench) -> list[str]:
@@ -81,6 +132,7 @@ def _train(
     model: Any, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], folder: Path, steps: int, rate: float
 ) -> None:
     stream = torch.tensor([i for row in tokenizer(list(texts))["input_ids"] for i in row], dtype=torch.int32)
+    steps = min(steps, len(stream) // (ROWS * LENGTH))
 
     def batches(start: int) -> Iterator[Tensor]:
         for step in range(start, steps):

@@ -1,3 +1,9 @@
+import inspect
+import pickle
+
+import pytest
+
+from upright import errors
 from upright.errors import MissingExtra, UprightError, UserError, closest, unknown
 
 
@@ -25,3 +31,19 @@ def test_unknown_without_anything_near_does_not_guess() -> None:
 def test_closest_looks_past_case_and_dashes() -> None:
     assert closest("Batch_Rows", ["batch-rows", "threads"]) == "batch-rows"
     assert closest("memory", ["batch-rows", "threads"]) is None
+
+
+KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.UprightError)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_error_comes_back_from_a_worker_as_it_was(kind: type[UprightError]) -> None:
+    error = kind("trl", "align") if kind is MissingExtra else kind("split: got 2; must be below 1")
+    error.add_note("in shard 3")
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is kind
+    assert (str(again), again.args, again.__notes__) == (str(error), error.args, ["in shard 3"])
+
+
+def test_the_tree_is_whole() -> None:
+    assert {UprightError, UserError, MissingExtra} == set(KINDS)

@@ -26,7 +26,11 @@ class MissingExtra(UserError, ImportError):
     """An optional dependency is missing; the message names the command that installs it."""
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"{package} is not installed; get it with: pip install 'upright[{extra}]'")
+        super().__init__(package, extra)  # as they are, so that the error can be pickled: it may come from a worker
+
+    def __str__(self) -> str:
+        package, extra = self.args
+        return f"{package} is not installed; get it with: pip install 'upright[{extra}]'"
 
 
 def closest(got: str, choices: Iterable[str]) -> str | None:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upright.engines import Work, sharded, stream
+from tests.engines.mapped import mapped
+from upright.engines import Work, opened, stream
 from upright.engines.shards import seed_of
 from upright.errors import MissingExtra, UserError
 
@@ -23,11 +24,11 @@ def seeded() -> Work[int, float]:
 
 @given(st.lists(st.integers()), st.integers(1, 9))
 def test_it_is_the_map_of_the_items_whatever_the_shards(items: list[int], size: int) -> None:
-    assert sharded(pure, items, size=size) == [item * item for item in items]
+    assert mapped(pure, items, size=size) == [item * item for item in items]
 
 
 def test_shards_and_seeds_depend_on_positions_alone() -> None:
-    found = sharded(lambda: lambda items, seed: [(seed, *items)] * len(items), "abcde", size=2, seed=7)
+    found = mapped(lambda: lambda items, seed: [(seed, *items)] * len(items), "abcde", size=2, seed=7)
     first, second, third = (seed_of(7, number) for number in range(3))
     assert found == [(first, "a", "b")] * 2 + [(second, "c", "d")] * 2 + [(third, "e")]
     assert len({first, second, third, seed_of(8, 0)}) == 4
@@ -35,7 +36,7 @@ def test_shards_and_seeds_depend_on_positions_alone() -> None:
 
 
 def test_more_items_do_not_change_the_results_of_full_shards() -> None:
-    assert sharded(seeded, range(40), size=8, seed=3)[:24] == sharded(seeded, range(24), size=8, seed=3)
+    assert mapped(seeded, range(40), size=8, seed=3)[:24] == mapped(seeded, range(24), size=8, seed=3)
 
 
 def test_the_work_is_made_once_and_items_are_read_as_it_goes_on() -> None:
@@ -67,14 +68,14 @@ def test_an_error_is_the_original_one_and_names_its_shard() -> None:
         return work
 
     with pytest.raises(UserError, match="seven is not allowed") as caught:
-        sharded(setup, range(20), size=3)
+        mapped(setup, range(20), size=3)
     assert str(caught.value) == "seven is not allowed; leave it out"
     assert caught.value.__notes__ == ["in shard 2 (items 6 to 8)"]
 
 
 def test_a_work_that_loses_a_result_is_refused() -> None:
     with pytest.raises(ValueError, match="2 results for 3 items") as caught:
-        sharded(lambda: lambda items, seed: items[1:], range(3))
+        mapped(lambda: lambda items, seed: items[1:], range(3))
     assert caught.value.__notes__ == ["in shard 0 (items 0 to 2)"]
 
 
@@ -88,4 +89,14 @@ def test_what_cannot_be_is_refused_before_any_work() -> None:
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(MissingExtra, match=r"ray is not installed; get it with: pip install 'upright\[cluster\]'"):
-        sharded(pure, [1], engine="ray")
+        mapped(pure, [1], engine="ray")
+
+
+def test_an_engine_is_opened_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened("local"):
+        assert mapped(pure, [2]) == [4]
+    with pytest.raises(UserError, match="unknown engine 'rai'"), opened("rai"):  # type: ignore[arg-type]
+        pass
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    with pytest.raises(MissingExtra, match="ray is not installed"), opened("ray"):
+        pytest.fail("opened without Ray")

@@ -50,10 +50,10 @@ def stored(folder: Path) -> Store:
     return Store.load(write(folder, FACTS, LABELS, ALIASES, ABOUT), folder / "store")
 
 
-@pytest.fixture(params=[in_memory, stored])
-def graph(request: pytest.FixtureRequest, tmp_path: Path) -> MemoryGraph | Store:
+@pytest.fixture(scope="module", params=[in_memory, stored])
+def graph(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> MemoryGraph | Store:
     opened: Callable[[Path], MemoryGraph | Store] = request.param
-    return opened(tmp_path)
+    return opened(tmp_path_factory.mktemp("graph"))
 
 
 def test_a_better_fit_goes_before_more_facts(graph: MemoryGraph | Store) -> None:

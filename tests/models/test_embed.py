@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel, BertTokenizer
 
+from tests.tiny import write_model
 from upright.cli import main
 from upright.errors import UserError
 from upright.knowledge.files import open_graph
@@ -62,6 +63,29 @@ def test_an_encoder_sees_no_padding(encoder: Path, rows: int) -> None:
     torch.testing.assert_close(torch.tensor(together), torch.tensor(alone), rtol=1e-4, atol=1e-5)
     assert len(together[0]) == 16
     assert embed([]) == []
+
+
+def test_the_beginnings_of_texts_of_any_length(encoder: Path) -> None:
+    embed = Embedder(str(encoder), "cpu", batch_rows=2)
+    assert embed.longest == 40
+    long = "a " * 60
+    found = embed.beginnings([long, *TEXTS])
+    assert found.tokens[0] == 62
+    torch.testing.assert_close(found.vectors[1:], torch.tensor(embed(TEXTS)), rtol=1e-4, atol=1e-5)
+    # [CLS] and 39 words of one letter, without the [SEP] of a whole text
+    torch.testing.assert_close(found.vectors[0], embed._mean([[2, *[5] * 39]])[0], rtol=1e-4, atol=1e-5)
+    assert embed.beginnings([]).vectors.shape == (0, 16)
+
+
+def test_a_text_without_tokens_has_no_vector(tmp_path: Path) -> None:
+    file = write_model(tmp_path) / "tokenizer.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "post_processor": None}))  # no token at the beginning
+    embed = Embedder(str(tmp_path), "cpu")
+    found = embed.beginnings(["", "Lima"])
+    assert found.tokens[0] == 0
+    assert found.vectors.isnan().all(1).tolist() == [True, False]
+    with pytest.raises(UserError, match="has 0 tokens"):
+        embed([""])
 
 
 def test_what_is_too_long_or_not_whole_is_said(encoder: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from upright.errors import UserError
 from upright.models.causal import CausalModel, prompt_ids
-from upright.models.generate import Prefix, _draw, batches, generate, next_token_logprobs
+from upright.models.generate import Guidance, Prefix, _draw, batches, generate, next_token_logprobs
 
 Tiny = Callable[..., CausalModel]
 
@@ -221,3 +221,32 @@ def test_draws_that_are_given_make_a_text_depend_on_itself_alone(tiny: Tiny) -> 
         for i, prompt in enumerate(PROMPTS)
     ]
     assert alone == together
+
+
+@torch.no_grad()
+def naive_guided(model: CausalModel, prompt: str, guidance: Guidance, steps: int) -> list[int]:
+    """Two rows read anew for every token."""
+    own, neutral = prompt_ids(model.tokenizer, [prompt, guidance.neutral])
+    new: list[int] = []
+    while len(new) < steps and not (new and new[-1] in model.eos_ids):
+        there, away = (model.model(input_ids=torch.tensor([ids + new])).logits[0, -1] for ids in (own, neutral))
+        new.append(int((away + guidance.scale * (there - away)).argmax()))
+    return new
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, 2.5])
+def test_guided_rows_are_the_naive_loop(scale: float, tiny: Tiny) -> None:
+    model = tiny("llama")
+    guidance = Guidance(scale, "Of the")
+    expected = [without_eos(model, naive_guided(model, prompt, guidance, 12)) for prompt in PROMPTS]
+    for rows in (2, 32):
+        assert generate(model, PROMPTS, 12, stop=(), guidance=guidance, batch_rows=rows) == expected
+    if scale == 1:
+        assert expected == generate(model, PROMPTS, 12, stop=())
+
+
+def test_a_neutral_prompt_must_leave_room(tiny: Tiny) -> None:
+    model = tiny("llama")
+    assert model.context is not None
+    with pytest.raises(UserError, match="more than"):
+        generate(model, ["Rome"], 4, guidance=Guidance(2.0, "is " * model.context))

@@ -72,6 +72,46 @@ def test_a_row_stands_in_one_table_only(tmp_path: Path) -> None:
     assert "Other measurements" not in text
 
 
+def named(*families: tuple[str, int]) -> list[Metric]:
+    return [proportion(f"{name}, {i}", i, 200) for name, count in families for i in range(count)]
+
+
+def test_a_long_table_is_folded_by_families_and_whole(tmp_path: Path) -> None:
+    metrics = named(("accuracy", 30), ("recall", 29), ("odd", 2))
+    page, text = written(Report("Audit", "All.", headline=None).table(metrics, "A caption."), tmp_path, metrics)
+    assert re.findall(r"<details( open)?>\s*<summary>(\w+) <span class=\"count\">(\d+)<", page) == [
+        (" open", "accuracy", "30"),
+        ("", "recall", "29"),
+        ("", "others", "2"),
+    ]
+    assert page.count('<th scope="row">') == len(metrics)
+    assert text.count("A caption.") == 1
+    assert "Other measurements" not in text
+
+
+def test_tables_of_a_screen_or_two_are_not_folded(tmp_path: Path) -> None:
+    page, _ = written(Report("Audit", "All.", headline=None), tmp_path, named(("accuracy", 30), ("recall", 30)))
+    assert "<details" not in page
+    unlike = named(*((f"m{i}", 1) for i in range(90)))  # no families that could be told apart
+    page, _ = written(Report("Audit", "All.", headline=None), tmp_path, unlike)
+    assert "<details" not in page
+    assert page.count('<th scope="row">') == 90
+
+
+def test_a_table_may_stand_in_a_fold(tmp_path: Path) -> None:
+    page, text = written(Report("Edit", "It worked.").table(METRICS, "A caption.", fold="all <numbers>"), tmp_path)
+    assert re.search(r"<details>\s*<summary>all &lt;numbers&gt; <span class=\"count\">5<", page)
+    assert text.count("+94.0 points") == text.count("A caption.") == 1
+
+
+def test_terms_are_a_list_that_needs_no_header(tmp_path: Path) -> None:
+    evil = "<b>x</b>"
+    page, text = written(Report("Edit", "It worked.").terms({"unit": "one record", "n": 7, evil: evil}), tmp_path)
+    assert "unit one record n 7" in text
+    assert evil not in page
+    assert page.count("<dt>") == 3
+
+
 def test_only_changes_beyond_the_intervals_are_coloured(tmp_path: Path) -> None:
     page, _ = written(Report("Edit", "It worked."), tmp_path)
     shown = dict(re.findall(r'<span class="(better|worse|unclear)">([^<]+)</span>', page))

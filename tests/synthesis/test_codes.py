@@ -14,7 +14,7 @@ from upright.errors import UserError
 from upright.synthesis.codes import BARE, Codes
 from upright.synthesis.config import CodeConfig
 from upright.synthesis.corpus import Corpus
-from upright.synthesis.shares import apportion, contributions, drawn, noised_shares, public_shares, settled
+from upright.synthesis.shares import apportion, balanced, contributions, drawn, noised_shares, public_shares, settled
 
 CORPUS = Corpus(("kind", "sex"), ["x"] * 3, [("b", "f"), ("a", "m"), ("a", "f")])
 
@@ -28,6 +28,11 @@ def test_a_prompt_says_each_value_in_public_words() -> None:
     assert codes(names={"sex": {"f": "female"}}).prompt(("a", "f")) == "kind: a; sex: female\n"
     assert codes(template="A {sex} note, {kind}:").prompt(("a", "f")) == "A f note, a:"
     assert Codes.of(Corpus((), ["x"], [()]), CodeConfig()).prompt(()) == BARE
+
+
+def test_a_neutral_prompt_says_no_value_and_is_never_empty() -> None:
+    assert codes().neutral == "kind: ; sex: \n"
+    assert codes(template="{sex} {kind}").neutral == BARE
 
 
 def test_combinations_are_all_of_public_values_not_those_seen() -> None:
@@ -106,6 +111,10 @@ def test_a_wrong_public_table(tmp_path: Path, table: dict[str, list[Any]], messa
 def test_largest_remainders_by_hand() -> None:
     """10 seats for 41, 35, 24 %: 4.1, 3.5, 2.4, so the odd one goes to the second."""
     assert apportion(np.array([0.41, 0.35, 0.24]), 10).tolist() == [4, 4, 2]
+
+
+def test_balance_spreads_a_part_evenly() -> None:
+    assert balanced(np.array([0.7, 0.3, 0.0, 0.0]), 0.2).tolist() == pytest.approx([0.61, 0.29, 0.05, 0.05])
 
 
 def test_drowned_counts_are_said_to_be() -> None:

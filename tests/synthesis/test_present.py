@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from upright.models.chat import Spent
 from upright.run.evidence import Metric, proportion, scalar
 from upright.synthesis import page
 from upright.synthesis.config import Config
@@ -15,10 +14,10 @@ from upright.synthesis.corpus import Corpus
 from upright.synthesis.drawings import beside
 from upright.synthesis.evaluation.audited import AUDITED
 from upright.synthesis.evaluation.canaries import CERTIFIED, TOLD
-from upright.synthesis.evaluation.neighbours import CLOSER, TEST
-from upright.synthesis.evaluation.part import CONTROL, HELDOUT, SYNTHETIC, Part
+from upright.synthesis.evaluation.neighbours import CLOSER
+from upright.synthesis.evaluation.part import CONTROL, HELDOUT, SYNTHETIC, TEST, Part
 from upright.synthesis.page import MEMBERSHIP, REAL, TELLING
-from upright.synthesis.present import WRITTEN, claim, report
+from upright.synthesis.present import WRITTEN, calls, claim, report
 from upright.synthesis.release import statement
 from upright.training.private import Certificate
 
@@ -105,7 +104,7 @@ def test_a_void_guarantee_is_not_claimed() -> None:
 
 
 def facts(settings: Config, earned: Certificate | None) -> dict[str, str]:
-    return {row["fact"]: plain(row["here"]) for row in page.guarantee(settings, statement(settings, earned, 50))}
+    return {fact: plain(said) for fact, said in page.guarantee(settings, statement(settings, earned, 50)).items()}
 
 
 def test_the_facts_of_a_tuned_generator() -> None:
@@ -140,25 +139,37 @@ def test_the_factor_of_the_odds_is_short(epsilon: float) -> None:
 
 
 def test_sides_stand_beside_each_other_with_intervals() -> None:
-    rows, _ = page.by_side([value("x", HELDOUT, 2), value("x", SYNTHETIC, 1), value("y", "train", 1)])
+    rows = page.by_side([value("x", HELDOUT, 2), value("x", SYNTHETIC, 1), value("y", "train", 1)])
     assert [{key: plain(cell) for key, cell in row.items()} for row in rows] == [
         {"measure": "x", "synthetic": "1 (0.9 to 1.1)", "held-out": "2 (1.9 to 2.1)"}
     ]
 
 
-@given(st.lists(st.tuples(st.sampled_from("abcdefghijklmnop"), st.sampled_from([SYNTHETIC, CONTROL, "train"]))))
-def test_what_is_shown_and_what_is_left_is_all(pairs: list[tuple[str, str]]) -> None:
-    rows, left = page.by_side([scalar(name, 1.0, split=split) for name, split in dict.fromkeys(pairs)])
-    shown = sum(bool(cell) for row in rows for key, cell in row.items() if key != "measure")
-    assert shown + left == len(set(pairs))
+def test_a_measure_that_found_nothing_has_no_row_and_stands_in_the_fold(tmp_path: Path) -> None:
+    none = [scalar("x", None, split=side, n=0) for side in (SYNTHETIC, CONTROL)]
+    half = [scalar("y", None, split=SYNTHETIC, n=0), scalar("y", 2.0, split=CONTROL)]
+    assert [row["measure"] for row in page.by_side([*none, *half])] == ["y"]
+    made = report(config(), statement(config(), CERTIFICATE, 50), released(), [Part("A part", "", none + half)], [], [])
+    made.write(tmp_path / "report.html", "upright synthesize", [*released(), *none, *half])
+    assert "<details>" in (tmp_path / "report.html").read_text()
+
+
+def test_all_numbers_of_a_part_stand_in_its_fold(tmp_path: Path) -> None:
+    many = [scalar(f"m{i}", i + 0.5, split=side, n=1000 + i) for i in range(40) for side in (SYNTHETIC, "train")]
+    made = report(config(), statement(config(), CERTIFICATE, 50), released(), [Part("A part", "", many)], [], [])
+    made.write(tmp_path / "report.html", "upright synthesize", [*released(), *many])
+    body, fold = (tmp_path / "report.html").read_text().split("all numbers of this section")
+    assert body.count(">1.5<") == 1
+    assert all(f">{1000 + i:,}<" in fold for i in range(40))
+    assert "<details>" in body
 
 
 def test_telling_measures_come_first() -> None:
     others = [scalar(f"m{i}", 1.0, split=SYNTHETIC) for i in range(30)]
-    rows, left = page.by_side([*others, *measured()])
+    rows = page.by_side([*others, *measured()])
     assert rows[0]["measure"] == "kind: macro-F1 ↑"
     assert all(any(known in row["measure"] for known in TELLING) for row in rows[:7])
-    assert left > 20
+    assert len(rows) == page.ROWS
 
 
 def test_test_records_stand_for_real_ones_where_held_out_ones_are_the_measure() -> None:
@@ -166,6 +177,31 @@ def test_test_records_stand_for_real_ones_where_held_out_ones_are_the_measure() 
     assert found.keys() == {"macro-F1", "nearer", "membership"}
     assert found["nearer"][HELDOUT].split == TEST
     assert beside(page.main_figures(config(), measured())).count("<svg") == 2
+
+
+def cut_off(share: float, **more: Any) -> str:
+    """What the section of the records says first."""
+    numbers = [proportion(page.UNENDED, round(200 * share), 200, better="lower")]
+    settings = config(sampling={"tokens": 48}, **more)
+    made = report(settings, statement(settings, CERTIFICATE, 50), released() + numbers, [], [], [])
+    section = next(b for b in made._blocks if b.content.get("title") == "Some of the records")
+    return plain(section.content["paragraphs"][0])
+
+
+def test_many_records_without_an_end_are_told_with_what_to_do() -> None:
+    assert cut_off(0.12) == (
+        "12.0 % of the records were cut off before their end: raise sampling.tokens=48, and tune.tokens=256 with it."
+    )
+    assert cut_off(0.12, generator="ngrams").endswith("raise sampling.tokens=48.")
+    assert "cut off" not in cut_off(0.05)
+
+
+def test_calls_of_a_chat_model_are_facts_of_the_budget() -> None:
+    assert calls(Spent()) == {}
+    assert calls(Spent(calls=1200, seconds=7.25)) == {"chat calls": "1,200 in 7.25 s, waiting times added up"}
+    assert calls(Spent(calls=2, cached=3, failed=1, seconds=0.5))["chat calls"] == (
+        "2 in 0.5 s, waiting times added up; 3 more were answered from the cache; 1 failed"
+    )
 
 
 # --- examples and the whole page -------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 import json
 import math
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,10 @@ from upright.errors import UserError
 from upright.run.folder import RunFolder
 from upright.synthesis import run, runner
 from upright.synthesis.config import Config
+from upright.synthesis.corpus import Corpus
 from upright.synthesis.evaluation.part import SYNTHETIC, Arms
+from upright.synthesis.page import UNENDED
+from upright.synthesis.sampling import Written, drafts_of
 from upright.training.private import Certificate
 
 PART = {"utility": True, "coreference": False, "closeness": False, "leakage": False, "canaries": 0, "resamples": 20}
@@ -130,6 +135,28 @@ def test_sides_are_capped_by_the_seed(tmp_path: Path) -> None:
     assert arms == arms_of(config, split(corpus, config.split, 0), corpus, None, 7)
 
 
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_a_run_in_bfloat16(tmp_path: Path, method: str) -> None:
+    tune = {"epochs": 1, "batch": 10, "rank": 2, "tokens": 48, "method": method, "chance": "seeded"}
+    found = run(settings(tmp_path, tune=tune, speed={"device": "cpu", "precision": "bfloat16"}))
+    assert found.certificate is not None
+    assert found.certificate.steps == found.certificate.planned_steps > 0
+    assert 3.5 < found.certificate.epsilon <= 4
+
+
+def test_records_that_were_cut_off_are_counted_by_code(tmp_path: Path) -> None:
+    corpus = Corpus(("kind", "sex"), list("abcdef"), [("x", "f")] * 2 + [("y", "f")] * 3 + [("z", "m")])
+    made = Written(corpus, 9, Counter(), [], [True, False, False, None, False, None])
+    found = runner.unended(made)
+    assert [(m.split, m.value, m.n) for m in found] == [
+        ("all", 0.75, 4),
+        ("kind: x, sex: f", 0.5, 2),
+        ("kind: y, sex: f", 1.0, 2),
+    ]
+    assert runner.unended(replace(made, ended=[None] * 6)) == []
+    assert len(runner.unended(replace(made, ended=[True, False, *[None] * 4]))) == 1
+
+
 @pytest.mark.parametrize("generator", ["ngrams", "evolution", "prompted"])
 def test_every_generator_goes_the_same_way(tmp_path: Path, generator: str) -> None:
     more: dict[str, Any] = {
@@ -140,6 +167,9 @@ def test_every_generator_goes_the_same_way(tmp_path: Path, generator: str) -> No
     found = run(settings(tmp_path, generator=generator, control="train", **more))
     assert set(found.records.codes) <= {("money",), ("town",)}
     statement = json.loads((found.out / "certificate.json").read_text())
+    told = {metric.split: metric.n for metric in found.metrics if metric.name == UNENDED}
+    if generator != "evolution":
+        assert told["all"] == sum(n for split, n in told.items() if split != "all") == len(found.records)
     if generator == "prompted":
         assert found.certificate is None
         assert statement["not_covered_because"] == ["the generator 'prompted' has no formal guarantee"]
@@ -165,7 +195,7 @@ def test_a_model_opened_again_writes_the_same(tmp_path: Path) -> None:
         assert live.out is not None
         items = [(("money",), 1), (("town",), 2)]
         again = reopened(config, Codes.of(read(config), config.codes), live.out)(items, 0)
-        assert again == live.generator.write(*map(list, zip(*items, strict=True)))
+        assert again == drafts_of(live.generator.write(*map(list, zip(*items, strict=True))))
 
 
 def test_canaries_are_learnt_scored_and_never_released(tmp_path: Path) -> None:

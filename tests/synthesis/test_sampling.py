@@ -2,26 +2,29 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 
+from upright.run.steps import StepStore
 from upright.synthesis import sampling
 from upright.synthesis.corpus import Code
 from upright.synthesis.filters import Filtered
-from upright.synthesis.sampling import Pen, Shelf, Written, seed_of, work_of, written
+from upright.synthesis.sampling import Draft, Pen, Shelf, Written, kept_in, seed_of, work_of, written
 
 CODES: list[Code] = [("a",), ("b",), ("a",), ("b",), ("a",)]
 
 
-def fresh(name: str, compute: Callable[[], list[str]]) -> list[str]:
+def fresh(name: str, compute: Callable[[], list[Draft]]) -> list[Draft]:
     return compute()
 
 
 FRESH = Shelf(fresh)
 
 
-def spelled(codes: Sequence[Code], seeds: Sequence[int]) -> list[str]:
-    return [f"{code} {seed % 1000}" for (code,), seed in zip(codes, seeds, strict=True)]
+def spelled(codes: Sequence[Code], seeds: Sequence[int]) -> list[Draft]:
+    """Of each kind a text with a number; those of the kind b are never at their end."""
+    return [Draft(f"{code} {seed % 1000}", code != "b") for (code,), seed in zip(codes, seeds, strict=True)]
 
 
 def odd(texts: Sequence[str], codes: Sequence[Code]) -> Filtered:
@@ -44,6 +47,7 @@ def test_each_place_gets_its_first_accepted_text() -> None:
     assert list(found.corpus.codes) == CODES
     assert not found.missing
     assert found.tried == len(CODES) + found.refused["even"]
+    assert found.ended == [True, False, True, False, True]
 
 
 def test_what_is_refused_to_the_end_is_missing() -> None:
@@ -51,6 +55,7 @@ def test_what_is_refused_to_the_end_is_missing() -> None:
     assert len(found.corpus) + len(found.missing) == len(CODES)
     assert [CODES[i] for i in range(5) if i not in found.missing] == list(found.corpus.codes)
     assert found.refused == Counter(even=len(found.missing))
+    assert found.ended == [code != "b" for (code,) in found.corpus.codes]
 
 
 def test_shards_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,9 +66,9 @@ def test_shards_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_finished_shards_are_not_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampling, "SHARD", 2)
-    stored: dict[str, list[str]] = {}
+    stored: dict[str, list[Draft]] = {}
 
-    def keep(name: str, compute: Callable[[], list[str]]) -> list[str]:
+    def keep(name: str, compute: Callable[[], list[Draft]]) -> list[Draft]:
         if len(stored) == 2 and name not in stored:
             raise KeyboardInterrupt
         return stored[name] if name in stored else stored.setdefault(name, compute())
@@ -73,3 +78,21 @@ def test_finished_shards_are_not_written_again(monkeypatch: pytest.MonkeyPatch) 
     assert len(stored) == 2
     stored["x"] = []  # so that the next process may write
     assert run(shelf=Shelf(keep, frozenset(stored))) == run()
+
+
+def test_a_writer_that_does_not_say_whether_texts_ended_is_believed_neither_way() -> None:
+    pen = Pen(lambda: work_of(lambda codes, seeds: ["1" for _ in codes]))
+    found = written(("kind",), CODES, pen, all_kept, seed=3, attempts=1, shelf=FRESH)
+    assert found.ended == [None] * len(CODES)
+
+
+def all_kept(texts: Sequence[str], codes: Sequence[Code]) -> Filtered:
+    return Filtered(list(range(len(texts))), Counter(), Counter())
+
+
+def test_what_is_kept_in_a_store_comes_back_as_it_was(tmp_path: Path) -> None:
+    drafts, keep = [Draft("a", True), Draft("b", False), Draft("", None)], kept_in(StepStore(tmp_path / "s", "x"))
+    assert keep("one", lambda: drafts) == drafts
+    again = kept_in(StepStore(tmp_path / "s", "x"))("one", lambda: [])
+    assert again == drafts
+    assert all(isinstance(draft, Draft) for draft in again)

@@ -106,6 +106,25 @@ def test_gradients_of_units_are_those_of_any_model() -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-6)
 
 
+def test_padding_and_parts_change_no_gradient() -> None:
+    """Three units of unlike lengths padded to one, or each alone: the same norms, and the same clipped sum."""
+    model = world_model()
+    model.model.requires_grad_(True)
+    way = per_record(Logits(model.model), UnitLoss())
+
+    def clipped(tokens: int) -> tuple[list[torch.Tensor], torch.Tensor]:
+        records = UnitTexts(rows()[0], [[0], [1], [2]], 1, 0, 1, torch.device("cpu"), tokens)
+        found = [way.clipped(part, 0.5) for part in records.parts(torch.arange(3))]
+        assert len(found) == (1 if tokens > 1 else 3)
+        sums = [torch.stack(column).sum(0) for column in zip(*(some.sums for some in found), strict=True)]
+        return sums, torch.cat([some.norms for some in found])
+
+    (whole, norms), (parts, alone) = clipped(8192), clipped(1)
+    torch.testing.assert_close(norms, alone, rtol=1e-4, atol=1e-5)
+    for ours, theirs in zip(whole, parts, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-6)
+
+
 def test_a_unit_more_changes_the_draws_of_no_other() -> None:
     """Else its influence would not end at one clip, for whoever knows the seed."""
     rows, members = [Row([i, i], 1) for i in range(25)], [list(range(5 * u, 5 * u + 5)) for u in range(5)]

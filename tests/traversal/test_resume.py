@@ -8,7 +8,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -32,11 +32,15 @@ sys.exit(main())
 VARYING = {"cached", "seconds", "dollars"}  # what a row says of its own making
 
 
+def prepared(folder: Path) -> Path:
+    write_world(folder)
+    write_questions(folder / "questions.jsonl", QUESTIONS)
+    return folder
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write_world(tmp_path)
-    write_questions(tmp_path / "questions.jsonl", QUESTIONS)
-    return tmp_path
+    return prepared(tmp_path)
 
 
 def upright(folder: Path, *words: str) -> "subprocess.Popen[str]":
@@ -76,12 +80,31 @@ def asked(requests: list[dict[str, Any]]) -> Counter[str]:
     return Counter(json.dumps(request, sort_keys=True) for request in requests)
 
 
-@pytest.mark.parametrize(("stop", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
-def test_a_run_that_was_ended_goes_on_as_if_it_had_not_been(folder: Path, stop: signal.Signals, code: int) -> None:
-    """Of four questions in shards of two, the third is under way when the signal comes."""
+class Whole(NamedTuple):
+    """The run that nobody ended: its folder, and what it asked for."""
+
+    path: Path
+    requests: list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    folder = prepared(tmp_path_factory.mktemp("whole"))
     with Server(reply=knowing) as server:
         finished(ask(folder, server, "whole"))
-        unbroken = list(server.requests)
+        return Whole(folder / "whole", list(server.requests))
+
+
+def metrics(path: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = read_json(path / "metrics.json")["metrics"]
+    return [metric for metric in found if metric["name"] != "seconds"]
+
+
+@pytest.mark.parametrize(("stop", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
+def test_a_run_that_was_ended_goes_on_as_if_it_had_not_been(
+    folder: Path, whole: Whole, stop: signal.Signals, code: int
+) -> None:
+    """Of four questions in shards of two, the third is under way when the signal comes."""
     with Server(reply=knowing, latency=0.02) as server:
         broken = ask(folder, server, "broken")
         third = QUESTIONS[SHARD].question
@@ -92,40 +115,27 @@ def test_a_run_that_was_ended_goes_on_as_if_it_had_not_been(folder: Path, stop: 
         broken.send_signal(stop)
         said = finished(broken, code)
         before = len(server.requests)
-        assert before < len(unbroken)
+        assert before < len(whole.requests)
         assert not (folder / "broken" / "answers.jsonl").exists()
         if stop == signal.SIGINT:
             assert said == "upright: interrupted; go on with: upright runs resume broken\n"
+            first = read_json(folder / "broken" / "manifest.json")["tokens"]
         finished(upright(folder, "runs", "resume", "broken"))
         requests = list(server.requests)
-    assert rows(folder / "broken") == rows(folder / "whole")
+    assert rows(folder / "broken") == rows(whole.path)
     assert [tuple(row["answer"]) for row in rows(folder / "broken")] == [q.answer for q in QUESTIONS]
-    assert records(folder / "broken") == records(folder / "whole")
-    metrics = [read_json(folder / name / "metrics.json")["metrics"] for name in ("broken", "whole")]
-    assert [m for m in metrics[0] if m["name"] != "seconds"] == [m for m in metrics[1] if m["name"] != "seconds"]
-    twice = asked(requests) - asked(unbroken)
+    assert records(folder / "broken") == records(whole.path)
+    assert metrics(folder / "broken") == metrics(whole.path)
+    twice = asked(requests) - asked(whole.requests)
     assert sum(twice.values()) <= 1  # what was in flight
-    assert not asked(unbroken) - asked(requests)
+    assert not asked(whole.requests) - asked(requests)
     for request in twice:  # no question of a finished shard was asked again
         assert not any(q.question in request for q in QUESTIONS[:SHARD])
-
-
-def test_the_bill_of_an_interrupted_run_holds_what_was_spent_before(folder: Path) -> None:
-    """All tokens of answers that arrived, in both attempts, are those of the unbroken run."""
-    with Server(reply=knowing) as server:
-        finished(ask(folder, server, "whole"))
-    with Server(reply=knowing, latency=0.02) as server:
-        broken = ask(folder, server, "broken")
-        while len(server.requests) < 4:
-            time.sleep(0.01)
-        broken.send_signal(signal.SIGINT)
-        finished(broken, 130)
-        first = read_json(folder / "broken" / "manifest.json")["tokens"]
-        finished(upright(folder, "runs", "resume", "broken"))
-    whole, both = (read_json(folder / name / "manifest.json") for name in ("whole", "broken"))
-    assert 0 < first["prompt"] < whole["tokens"]["prompt"]
-    assert both["tokens"] == whole["tokens"]
-    assert both["cost"] == pytest.approx(whole["cost"])
+    if stop == signal.SIGINT:  # the bill holds all tokens of answers that arrived, in both attempts
+        one, both = (read_json(path / "manifest.json") for path in (whole.path, folder / "broken"))
+        assert 0 < first["prompt"] < one["tokens"]["prompt"]
+        assert both["tokens"] == one["tokens"]
+        assert both["cost"] == pytest.approx(one["cost"])
 
 
 def test_a_kill_at_the_very_end_writes_no_answer_twice(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

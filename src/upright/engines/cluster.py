@@ -28,19 +28,36 @@ class _Failure(NamedTuple):
 
 
 class _Worker:
-    """A process of the cluster. The work is made at its first shard, and again if it dies."""
+    """A process of the cluster. The work of a map is made at its first shard, and again if the process dies."""
 
-    def __init__(self, setup: Callable[[], Work[Any, Any]]) -> None:
-        self.setup = setup
+    def __init__(self) -> None:
+        self.map: Any = None
         self.work: Work[Any, Any] | None = None
 
-    def run(self, shard: Shard) -> "Sequence[Any] | _Failure":
-        """Errors come back as values: Ray would wrap them, and lose those that it cannot pickle."""
+    def run(self, setup: "list[Any]", shard: Shard) -> "Sequence[Any] | _Failure":
+        """Errors come back as values: Ray would wrap them, and lose those that it cannot pickle.
+
+        Args:
+            setup: the reference alone of what makes the work: Ray would fetch a bare one for every shard.
+        """
         try:
-            self.work = self.work or self.setup()
+            if self.work is None or self.map != setup[0]:
+                self.forget()
+                self.work, self.map = _fetched(setup[0])(), setup[0]
             return shard.checked(self.work(shard.items, shard.seed))
         except Exception as error:
             return _Failure(_portable(error), traceback.format_exc())
+
+    def forget(self) -> None:
+        """Frees the memory that the work of a map took."""
+        self.map = self.work = None
+
+
+def _fetched(reference: Any) -> Callable[[], Work[Any, Any]]:
+    import ray
+
+    found: Callable[[], Work[Any, Any]] = ray.get(reference)
+    return found
 
 
 def _portable(error: Exception) -> Exception:
@@ -56,29 +73,73 @@ def _portable(error: Exception) -> Exception:
 
 def work_on_cluster(setup: Callable[[], Work[T, R]], shards: Iterator[Shard], workers: int) -> Found[R]:
     """The results of each shard in order; at most 2 * workers shards are under way or wait to be taken."""
-    with connected(workers) as ray:
+    with pool(workers) as processes:
+        yield from processes.work(setup, shards)
+
+
+class Pool:
+    """Processes of a cluster, for one map after another."""
+
+    def __init__(self, ray: Any, workers: int) -> None:
         # Restarted for as long as it takes; what ends a map is the shard that used up its lives.
-        kind = ray.remote(_Worker).options(num_cpus=1, num_gpus=_gpus(ray, workers), max_restarts=-1)
-        actors = [kind.remote(setup) for _ in range(workers)]
+        options = {"num_cpus": 1, "num_gpus": _gpus(ray, workers), "max_restarts": -1}
+        self._ray, self._kind = ray, ray.remote(_Worker).options(**options)
+        self._actors: list[Any] = [None] * workers
+        self.workers = workers
+
+    def work(self, setup: Callable[[], Work[T, R]], shards: Iterator[Shard]) -> Found[R]:
+        """The results of each shard in order."""
+        shared = [self._ray.put(setup)]  # once for all workers: it may hold a model's readings of many records
+        self._actors = [actor or self._kind.remote() for actor in self._actors]
         under_way: deque[_Task] = deque()
         try:
             for shard in shards:
-                if len(under_way) == 2 * workers:
-                    yield under_way.popleft().result(ray)
-                under_way.append(_Task(actors[shard.number % workers], shard))
+                if len(under_way) == 2 * self.workers:
+                    yield under_way.popleft().result(self._ray)
+                under_way.append(_Task(self._actors[shard.number % self.workers], shared, shard))
             while under_way:
-                yield under_way.popleft().result(ray)
+                yield under_way.popleft().result(self._ray)
         finally:
-            for actor in actors:
-                ray.kill(actor)
+            self._rest(busy=bool(under_way))
+
+    def _rest(self, busy: bool) -> None:
+        """Nobody waits for shards that are still under way: what works on them is ended."""
+        if busy:
+            self.close()
+        for actor in filter(None, self._actors):
+            actor.forget.remote()
+
+    def close(self) -> None:
+        """End the processes; a further map has new ones."""
+        for actor in filter(None, self._actors):
+            self._ray.kill(actor)
+        self._actors = [None] * self.workers
+
+
+_open: list[Pool] = []
+"""The pools of this process, the innermost last; like the connection of Ray, they are the process's own."""
+
+
+@contextmanager
+def pool(workers: int) -> Iterator[Pool]:
+    """Processes of a cluster: those of the block around this one, where it asks for as many, or else new ones."""
+    if _open and _open[-1].workers == workers:
+        yield _open[-1]
+        return
+    with connected(workers) as ray:
+        _open.append(Pool(ray, workers))
+        try:
+            yield _open[-1]
+        finally:
+            _open.pop().close()
 
 
 class _Task:
     """A shard that a worker has been given. Ray's own retries would be told of on the terminal when a map is ended."""
 
-    def __init__(self, actor: Any, shard: Shard) -> None:
-        self.actor, self.shard = actor, shard
-        self.reference = actor.run.remote(shard)
+    def __init__(self, actor: Any, setup: list[Any], shard: Shard) -> None:
+        self.actor, self.setup, self.shard = actor, setup, shard
+        self.reference = actor.run.remote(setup, shard)
 
     def result(self, ray: Any) -> Any:
         """Waits for the results; begins again where the worker died. Raises what the work raised."""
@@ -98,7 +159,7 @@ class _Task:
                 if died == LIVES:
                     cure = "give it more memory, fewer workers at once or smaller shards"
                     raise UserError(f"{self.shard}: its worker died {died} times; {cure}") from error
-                self.reference = self.actor.run.remote(self.shard)
+                self.reference = self.actor.run.remote(self.setup, self.shard)
 
 
 def _gpus(ray: Any, workers: int) -> float:
@@ -110,7 +171,7 @@ def _gpus(ray: Any, workers: int) -> float:
 def connected(workers: int) -> Iterator[Any]:
     """The module `ray`, connected: as it is already, to the cluster of RAY_ADDRESS, or to one that is started.
 
-    What was connected or started here is left or ended with the block; so one around several maps saves time.
+    What was connected or started here is left or ended with the block.
     """
     address = os.environ.get("RAY_ADDRESS")
     ray = _imported(alone=address is None)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, S
 from contextlib import closing, contextmanager
 from hashlib import blake2b
 from itertools import islice
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 from upright.errors import unknown
 from upright.run.progress import progress
@@ -54,25 +54,6 @@ class Shard(NamedTuple):
             raise
 
 
-def sharded(
-    setup: Callable[[], Work[T, R]],
-    items: Iterable[T],
-    *,
-    engine: Engine = "local",
-    workers: int = 2,
-    size: int = 64,
-    seed: int = 0,
-    description: str = "working",
-) -> list[R]:
-    """The results of all items in order; see `stream`.
-
-    >>> sharded(lambda: lambda texts, seed: [text.upper() for text in texts], ["a", "b", "c"], size=2)
-    ['A', 'B', 'C']
-    """
-    found = stream(setup, items, engine=engine, workers=workers, size=size, seed=seed, description=description)
-    return [result for shard in found for result in shard]
-
-
 def stream(
     setup: Callable[[], Work[T, R]],
     items: Iterable[T],
@@ -84,6 +65,9 @@ def stream(
     description: str = "working",
 ) -> Found[R]:
     """The results of each shard in order; with 2 * workers shards held at most, so the items may be endless.
+
+    >>> list(stream(lambda: lambda texts, seed: [text.upper() for text in texts], ["a", "b", "c"], size=2))
+    [['A', 'B'], ['C']]
 
     Args:
         setup: makes the work; called once by each worker, so it is the place to load a model.
@@ -102,15 +86,34 @@ def stream(
     if workers < 1 or size < 1:
         raise ValueError(f"workers={workers}, size={size}: both must be at least 1")
     shards = _cut(items, size, seed)
-    if engine == "local":
+    if _checked(engine) == "local":
         found = _local(setup, shards)
-    elif engine == "ray":
+    else:
         from upright.engines.cluster import work_on_cluster
 
         found = work_on_cluster(setup, shards, workers)
-    else:
-        raise unknown("engine", engine, ["local", "ray"])
     return _watched(found, len(items) if isinstance(items, Sized) else None, description)
+
+
+@contextmanager
+def opened(engine: Engine, workers: int = 2) -> Iterator[None]:
+    """The engine, started once for all maps of the block with as many workers; else each starts and ends a cluster.
+
+    Raises what `stream` raises for a cluster that cannot be had: with this around all work, before any of it.
+    """
+    if _checked(engine) == "local":
+        yield
+        return
+    from upright.engines.cluster import pool
+
+    with pool(workers):
+        yield
+
+
+def _checked(engine: Engine) -> Engine:
+    if engine not in get_args(Engine):
+        raise unknown("engine", engine, get_args(Engine))
+    return engine
 
 
 def _cut(items: Iterable[Any], size: int, seed: int) -> Iterator[Shard]:

@@ -51,6 +51,19 @@ class Prefix:
         self._mask, self.hidden = self._mask[index], self.hidden[index]
 
 
+@dataclass(frozen=True)
+class Guidance:
+    """Classifier-free guidance (Sanchez et al. 2023): lean towards what the prompt makes likelier.
+
+    Args:
+        scale: logits become neutral + scale * (prompted - neutral); 1 changes nothing, more leans further.
+        neutral: a prompt that says nothing, such as the prompt with its values left blank.
+    """
+
+    scale: float
+    neutral: str
+
+
 @torch.no_grad()
 def generate(
     model: CausalModel,
@@ -63,6 +76,7 @@ def generate(
     batch_rows: int = 32,
     top_p: float = 1.0,
     draws: Tensor | None = None,
+    guidance: Guidance | None = None,
 ) -> list[str]:
     """Continue each prompt by at most `max_new_tokens` tokens; the new texts, in the order of the prompts.
 
@@ -71,7 +85,7 @@ def generate(
     `generator`, among the `top_k` likeliest if given, and of these among the fewest whose mass reaches `top_p`
     (Holtzman et al. 2020). All randomness is drawn up front in the order of the prompts, so `batch_rows` changes
     the speed and not the texts; `draws`, uniform numbers (prompts, max_new_tokens) on the CPU, takes the place of
-    `generator` where a text must not depend on the prompts beside it either.
+    `generator` where a text must not depend on the prompts beside it either. `guidance` costs a second row for each.
     Raises `UserError` for an empty prompt and for one that leaves no room in the model's context.
     """
     if temperature < 0 or (temperature > 0 and generator is None and draws is None):
@@ -82,6 +96,8 @@ def generate(
         raise ValueError(f"max_new_tokens={max_new_tokens}, stop={stop!r}: at least one token, no empty stop string")
     rows = prompt_ids(model.tokenizer, prompts)
     check_room(model, rows, max_new_tokens)
+    neutral = prompt_ids(model.tokenizer, [guidance.neutral])[0] if guidance else []
+    check_room(model, [neutral], max_new_tokens)
     if temperature == 0:
         draws = None
     elif draws is None:
@@ -89,7 +105,8 @@ def generate(
     choose = _Choice(temperature, top_k, top_p, draws)
     texts = [""] * len(rows)
     for batch in batches([len(row) for row in rows], batch_rows):
-        for i, ids in _continue(model, {i: rows[i] for i in batch}, max_new_tokens, stop, choose).items():
+        reader = _Reader(model, [rows[i] for i in batch], neutral, guidance.scale if guidance else 1.0)
+        for i, ids in _continue(model, reader, batch, max_new_tokens, stop, choose).items():
             texts[i] = _text(model, ids, stop)
     return texts
 
@@ -145,24 +162,53 @@ class _Choice:
         return _draw(logits.double() / self.temperature, self.top_k, uniform, self.top_p)
 
 
+class _Reader:
+    """The rows of a batch, and beside each a neutral one that reads the same new tokens, if `neutral` is not empty."""
+
+    def __init__(self, model: CausalModel, rows: Sequence[Sequence[int]], neutral: Sequence[int], scale: float) -> None:
+        self._model, self._scale, self._guided = model, scale, bool(neutral)
+        self._prefix = Prefix(model, [*rows, *([neutral] * len(rows) if neutral else [])])
+
+    def logits(self) -> Tensor:
+        """Of the next token of each row, (B, V)."""
+        logits = self._model.unembed(self._prefix.hidden)
+        if not self._guided:
+            return logits
+        own, neutral = logits.float().chunk(2)
+        return neutral + self._scale * (own - neutral)
+
+    def feed(self, ids: Tensor) -> None:
+        """Let each row read its next token, `ids` (B,)."""
+        ids = torch.cat([ids, ids]) if self._guided else ids
+        self._prefix.feed(ids[:, None], torch.ones_like(ids[:, None]))
+
+    def select(self, rows: Sequence[int], of: int) -> None:
+        """Keep these of the `of` rows."""
+        self._prefix.select([*rows, *([of + row for row in rows] if self._guided else [])])
+
+
 def _continue(
-    model: CausalModel, rows: dict[int, list[int]], max_new_tokens: int, stop: Sequence[str], choose: _Choice
+    model: CausalModel,
+    reader: _Reader,
+    numbers: Sequence[int],
+    max_new_tokens: int,
+    stop: Sequence[str],
+    choose: _Choice,
 ) -> dict[int, list[int]]:
     """New ids of each row of one batch, by its number; rows that have ended leave the batch."""
-    new: dict[int, list[int]] = {number: [] for number in rows}
-    live = list(rows)
-    prefix = Prefix(model, list(rows.values()))
+    new: dict[int, list[int]] = {number: [] for number in numbers}
+    live = list(numbers)
     for step in range(max_new_tokens):
-        ids = choose(model.unembed(prefix.hidden), live, step)
+        ids = choose(reader.logits(), live, step)
         for number, token in zip(live, ids.tolist(), strict=True):
             new[number].append(token)
         going = [place for place, number in enumerate(live) if not _ended(model, new[number], stop)]
         if not going or step + 1 == max_new_tokens:
             break
         if len(going) < len(live):
-            prefix.select(going)
+            reader.select(going, len(live))
             live, ids = [live[place] for place in going], ids[going]
-        prefix.feed(ids[:, None], torch.ones_like(ids[:, None]))
+        reader.feed(ids)
     return new
 
 

@@ -3,6 +3,7 @@
 Every function returns a wide and a narrow drawing of the same data; see `upright.run.drawing`.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from upright.run.drawing import ACCENT, DASHES, GAP, INK, MARKERS, MUTED, PAPER, SERIES, STYLE, both
 from upright.run.evidence import Change, Metric, changes, display
+
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 class Point(NamedTuple):
@@ -60,6 +63,7 @@ def lines(
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value, unit)))
         if log_x:
             axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(FuncFormatter(_power))
         else:
             axes.xaxis.set_major_locator(MaxNLocator(4 if narrow else 8, integer=_whole(series)))
         if len(series) > 1:
@@ -193,6 +197,18 @@ def tick(value: float, unit: str) -> str:
 
 
 # --- drawing ---
+
+
+def _power(value: float, _: int) -> str:
+    """A power of ten in plain characters; as a formula it would take half the time of the drawing.
+
+    >>> _power(0.001, 0), _power(20, 1)
+    ('10⁻³', '20')
+    """
+    exponent = math.log10(value)
+    if not math.isclose(exponent, round(exponent), abs_tol=1e-9):
+        return tick(value, "")
+    return "10" + str(round(exponent)).translate(RAISED)
 
 
 def _line(axes: Axes, name: str, points: list[Point], colour: str, dash: Any) -> None:

@@ -8,17 +8,18 @@
     run.finish(metrics, report)
 
 Blocks appear in the order in which they are added; the limits, the budget, the command and a table of the
-metrics that no other table shows follow by themselves. Text is escaped; `plot` takes the SVG of
-`upright.run.plots`.
+metrics that no other table shows follow by themselves. A table of more than `LONG` rows is folded by the families
+of its measures. Text is escaped; `plot` takes the SVG of `upright.run.plots`.
 """
 
+import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -29,6 +30,9 @@ from upright.run.manifest import Manifest
 
 TEMPLATE = "report.html.j2"
 CARDS = 4
+LONG, FEW = 60, 3
+"""Rows above which a table is folded, and below which a family of measures gets no fold of its own."""
+OTHERS = "others"
 
 
 @dataclass(frozen=True)
@@ -61,9 +65,13 @@ class Report:
         """Begin a section, with optional text."""
         return self._add("section", title=title, paragraphs=paragraphs)
 
-    def table(self, metrics: Iterable[Metric], caption: str = "") -> Self:
-        """Metrics before and after, with change, 95 % interval and n."""
-        return self._add("table", rows=changes(metrics), caption=caption)
+    def table(self, metrics: Iterable[Metric], caption: str = "", fold: str = "") -> Self:
+        """Metrics before and after, with change, 95 % interval and n; with a title `fold`, closed at first."""
+        return self._add("table", rows=changes(metrics), caption=caption, fold=fold)
+
+    def terms(self, terms: Mapping[str, object]) -> Self:
+        """What a section has to say under a name each: a list that a narrow screen can show."""
+        return self._add("terms", terms={name: _shown(value) for name, value in terms.items()})
 
     def plot(self, svg: str, caption: str) -> Self:
         """A plot made by `upright.run.plots`, with what to see in it."""
@@ -157,6 +165,7 @@ def _environment() -> Environment:
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"display": display, "interval": interval, "label": _label, "shell": _shell}
+    environment.filters["folds"] = folds_of
     return environment
 
 
@@ -173,6 +182,33 @@ def _shell(command: str) -> str:
             lines.append([])
         lines[-1].append(word)
     return " \\\n    ".join(shlex.join(line) for line in lines)
+
+
+# --- long tables ---
+
+
+class Fold(NamedTuple):
+    """Rows of a long table that stand behind a title."""
+
+    title: str
+    rows: Sequence[Change]
+    open: bool
+
+
+def folds_of(rows: Sequence[Change]) -> list[Fold]:
+    """The rows of a long table by family, the first open; none where one table is easier to read.
+
+    A family is a name up to its first comma or colon. Small ones stand together at the end.
+    """
+    if len(rows) <= LONG:
+        return []
+    families: dict[str, list[Change]] = {}
+    for row in rows:
+        families.setdefault(re.split("[,:]", row.name)[0], []).append(row)
+    large = {name: many for name, many in families.items() if len(many) >= FEW}
+    small = [row for few in families.values() if len(few) < FEW for row in few]
+    parts = large | {OTHERS: small} if large and small else large
+    return [Fold(name, many, i == 0) for i, (name, many) in enumerate(parts.items())]
 
 
 # --- cards ---

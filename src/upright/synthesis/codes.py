@@ -69,6 +69,16 @@ class Codes:
         }
         return self.template.format(**words)
 
+    @property
+    def neutral(self) -> str:
+        """The template without values: what guided sampling leans away from. `Record:` where it holds nothing else.
+
+        >>> Codes(("sex",), (("f", "m"),), "sex: {sex}", {}).neutral
+        'sex: '
+        """
+        blank = self.template.format(**dict.fromkeys(self.columns, ""))
+        return blank if blank.strip() else BARE
+
 
 def _template(given: str | None, columns: Sequence[str]) -> str:
     """The template, found to hold each column and nothing else."""

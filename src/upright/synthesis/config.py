@@ -4,7 +4,16 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PlainSerializer, PositiveFloat, PositiveInt
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    FiniteFloat,
+    NonNegativeInt,
+    PlainSerializer,
+    PositiveFloat,
+    PositiveInt,
+)
 
 from upright.models.chat.config import ChatConfig
 from upright.run.config import Config as Base
@@ -16,6 +25,7 @@ Epsilon = Annotated[
 ]
 Values = Annotated[list[str], BeforeValidator(lambda value: value.split(",") if isinstance(value, str) else value)]
 Generator = Literal["tuned", "prompted", "evolution", "ngrams"]
+Style = Literal["invented", "tags"]
 
 
 def _delta(value: Any) -> Any:
@@ -35,6 +45,8 @@ class CodeConfig(Base):
     """How many records of each combination: `noised` private counts, `uniform`, or a public table with `count`."""
     share: Share = 0.05
     """Part of epsilon that the noised counts may cost alone."""
+    balance: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Part of the records spread evenly over all combinations, so that rare ones are written too."""
     values: dict[str, Values] = {}
     """Public values of each column; others are refused. Without them the values in the data are taken as public."""
     template: str | None = None
@@ -93,6 +105,8 @@ class SamplingConfig(Base):
     """Tokens drawn from, the likeliest; none for all."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
     """Mass of the likeliest tokens drawn from."""
+    guidance: Annotated[float, Field(ge=1, le=10)] = 1.0
+    """Lean towards what a code makes likelier, by classifier-free guidance; costs no epsilon, 1 for none."""
     tokens: PositiveInt = 200
     """Tokens of a record, at most."""
     block: PositiveInt | None = None
@@ -121,6 +135,8 @@ class EvolutionConfig(Base):
     """Candidates for each record wanted, in a round."""
     votes: PositiveInt = 1
     """Nearest candidates that a unit votes for."""
+    threshold: Annotated[FiniteFloat, Field(ge=0)] | None = None
+    """Votes a candidate needs more of to count at all (default: the standard deviation of their noise)."""
     embedding: str | None = None
     """Model of the distances (default: the generator's model)."""
     keep: Share = 0.5
@@ -134,6 +150,10 @@ class PromptedConfig(Base):
     """Records shown in a prompt."""
     instructions: Path | None = None
     """Text file with the task in your words, with {examples} and {code}."""
+    style: Style = "invented"
+    """What stands for personal data in the records shown: invented values, or tags such as <NAME>."""
+    thorough: bool = True
+    """Also replace whatever may be a name because it is capitalised within a sentence: places and drugs go with it."""
 
 
 class NgramConfig(Base):
@@ -143,6 +163,8 @@ class NgramConfig(Base):
     """Words of an n-gram."""
     per_record: PositiveInt = 40
     """n-grams a unit counts for, at most, drawn at random."""
+    vocabulary: Path | None = None
+    """Text file of public words, which alone are counted and written (default: those that are tokens of the model)."""
 
 
 class EvaluationConfig(Base):

@@ -12,10 +12,11 @@ from upright.synthesis.drawings import MARKS, Figure
 from upright.synthesis.evaluation.audited import AUDITED
 from upright.synthesis.evaluation.canaries import CERTIFIED, EXPOSURE, TOLD
 from upright.synthesis.evaluation.membership import LIKELIHOOD, SIGNALS
-from upright.synthesis.evaluation.neighbours import CLOSER, TEST
-from upright.synthesis.evaluation.part import CONTROL, HELDOUT, SYNTHETIC
+from upright.synthesis.evaluation.neighbours import CLOSER
+from upright.synthesis.evaluation.part import CONTROL, HELDOUT, SYNTHETIC, TEST
 from upright.synthesis.evaluation.personal import LIFT
 
+UNENDED = "records cut off before their end"
 MEMBERSHIP = f"membership AUC, {SIGNALS[LIKELIHOOD]}, calibrated"
 TELLING = (
     ": macro-F1",
@@ -38,7 +39,7 @@ TELLING = (
 """Ends or beginnings of the names of measures that come first in a table."""
 SIDES = {SYNTHETIC: "synthetic", CONTROL: "control", HELDOUT: "held-out", TEST: "test records"}
 ROWS = 10
-"""Measures that the table of a section shows; the end of the page has them all."""
+"""Measures that the table of a section shows; the fold below it has them all."""
 REAL = "real, held out"
 SHOWN = 5
 """Codes of which an example is shown."""
@@ -54,7 +55,7 @@ def named(metrics: Sequence[Metric], name: str, split: str = SYNTHETIC) -> Metri
 # --- the guarantee ---------------------------------------------------------------------------------------------
 
 
-def guarantee(config: Config, statement: Mapping[str, Any]) -> list[Row]:
+def guarantee(config: Config, statement: Mapping[str, Any]) -> dict[str, str]:
     """The facts that the guarantee rests on, in plain words.
 
     Args:
@@ -69,8 +70,7 @@ def guarantee(config: Config, statement: Mapping[str, Any]) -> list[Row]:
     if "epsilon" in statement:
         facts |= _accounted(config, statement) | (_training(statement) if statement["planned_steps"] else {})
         facts |= _asked(config, statement)
-    facts |= {"taken as public": _public(config), "holds only if": _asks(config)}
-    return [{"fact": fact, "here": said} for fact, said in facts.items()]
+    return facts | {"taken as public": _public(config), "holds only if": _asks(config)}
 
 
 def budget(statement: Mapping[str, Any]) -> str:
@@ -151,6 +151,8 @@ def _public(config: Config) -> str:
         public.append(f"the values of {', '.join(given)} (codes.values)")
     if found:
         public.append(f"the values of {', '.join(found)} as they stand in the data (name them in codes.values)")
+    if config.generator == "ngrams" and config.ngrams.vocabulary:
+        public.append(f"the words in {config.ngrams.vocabulary}")
     if columns and config.codes.counts != "noised":
         public.append(f"the shares of the codes ({config.codes.counts})")
     return "; ".join(public)
@@ -184,17 +186,19 @@ def _sides(metrics: Sequence[Metric], name: str) -> list[tuple[str, Metric]]:
     return [(split, metric) for split, metric in found if metric is not None]
 
 
-def by_side(metrics: Sequence[Metric]) -> tuple[list[Row], int]:
-    """A row for each measure of the synthetic records, the telling ones first, and how many are left out."""
+def by_side(metrics: Sequence[Metric]) -> list[Row]:
+    """A row for each of the most telling measures of the synthetic records, with a column for each side.
+
+    What found nothing on any side has none.
+    """
     found = {(m.name, m.split): m for m in metrics}
-    there = {m.split for m in metrics}
+    there, told = {m.split for m in metrics}, {m.name for m in metrics if m.value is not None}
     splits = [split for split in SIDES if split in there and not (split == TEST and HELDOUT in there)]
-    names = sorted(dict.fromkeys(m.name for m in metrics if m.split == SYNTHETIC), key=_telling)
-    rows = [
+    names = sorted(dict.fromkeys(m.name for m in metrics if m.split == SYNTHETIC and m.name in told), key=_telling)
+    return [
         {"measure": _measure(found[name, SYNTHETIC]), **{SIDES[s]: _value(found.get((name, s))) for s in splits}}
         for name in names[:ROWS]
     ]
-    return rows, len(found) - sum((name, split) in found for name in names[:ROWS] for split in splits)
 
 
 def _telling(name: str) -> int:

@@ -13,7 +13,7 @@ from upright.synthesis.codes import Codes
 from upright.synthesis.config import Config
 from upright.synthesis.corpus import Code, Corpus
 from upright.synthesis.filters import Filtered, accept
-from upright.synthesis.passes import read
+from upright.synthesis.passes import read_sides
 
 if TYPE_CHECKING:
     from upright.synthesis.evaluation.canaries import Canaries
@@ -60,7 +60,8 @@ class Planted:
         assert self.canaries is not None
         texts, codes = self.canaries.scored()
         whole = [f"{self.codes.prompt(code).rstrip(' ')} {text}" for text, code in zip(texts, codes, strict=True)]
-        return read(model, whole, batch_rows, "scoring canaries").nlls[:, 0]
+        side = {"canaries": Corpus(self.corpus.columns, whole, codes)}
+        return read_sides(lambda: model, side, batch_rows, description="scoring canaries")["canaries"].nlls[:, 0]
 
 
 def plant(config: Config, train: Corpus, codes: Codes, seed: int) -> Planted:

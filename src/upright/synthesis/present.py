@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from upright.models.chat import Spent
 from upright.run.evidence import Metric, display, interval
 from upright.run.report import Report
 from upright.synthesis import page as pieces
@@ -11,9 +12,11 @@ from upright.synthesis.drawings import beside
 from upright.synthesis.evaluation.audited import AUDITED
 from upright.synthesis.evaluation.canaries import CERTIFIED, TOLD
 from upright.synthesis.evaluation.part import CONTROL, Part
-from upright.synthesis.page import MEMBERSHIP, Row, budget, named, tied
+from upright.synthesis.page import MEMBERSHIP, UNENDED, Row, budget, named, tied
 
 WRITTEN = "records wanted that were written"
+MANY = 0.05
+"""Share of records without an end from which on the page says what to do."""
 HIDDEN = (
     "Real records are left out on purpose. With --show-real one that nothing learnt from stands beside each; such a "
     "report must not leave the house."
@@ -39,7 +42,7 @@ def report(
     """
     found = [*metrics, *(metric for part in parts for metric in part.metrics)]
     page = Report("Synthetic records", claim(config, statement, found), _cards(config, statement, found))
-    page.section("What is guaranteed", *_covered(statement, found)).examples(pieces.guarantee(config, statement), "")
+    page.section("What is guaranteed", *_covered(statement, found)).terms(pieces.guarantee(config, statement))
     _beside(page, config, found)
     _some(page, config, metrics, examples)
     for part in parts:
@@ -47,6 +50,15 @@ def report(
     page.facts({"privacy": budget(statement)})
     page.limits([*_own_limits(config, statement), *limits])
     return page.limits(f"{part.title}: {limit}" for part in parts for limit in part.limits)
+
+
+def calls(spent: Spent) -> dict[str, str]:
+    """What a chat model was asked, for the budget of the page; nothing where there was none."""
+    if not spent.calls + spent.cached:
+        return {}
+    said = f"{spent.calls:,} in {display(spent.seconds, 's')}, waiting times added up"
+    stored = f"; {spent.cached:,} more were answered from the cache" if spent.cached else ""
+    return {"chat calls": f"{said}{stored}{f'; {spent.failed:,} failed' if spent.failed else ''}"}
 
 
 # --- the top ---------------------------------------------------------------------------------------------------
@@ -130,28 +142,42 @@ def _beside(page: Report, config: Config, metrics: Sequence[Metric]) -> None:
 
 
 def _some(page: Report, config: Config, metrics: Sequence[Metric], examples: Sequence[Row]) -> None:
-    page.section("Some of the records", OPEN if config.show_real else HIDDEN)
+    page.section("Some of the records", *_cut_off(config, metrics), OPEN if config.show_real else HIDDEN)
     if examples:
         page.examples(examples, "Drawn by the run's seed, one of a code where there are several.")
-    page.table(metric for metric in metrics if metric.unit == "proportion")
+    shares = [metric for metric in metrics if metric.unit == "proportion"]
+    page.table(metric for metric in shares if metric.split == "all")
+    by_code = [metric for metric in shares if metric.split != "all"]
+    if by_code:
+        page.table(by_code, fold=f"{UNENDED}, by code")
+
+
+def _cut_off(config: Config, metrics: Sequence[Metric]) -> list[str]:
+    """What to do where many records did not come to their end."""
+    found = named(metrics, UNENDED, "all")
+    if found is None or (found.value or 0.0) <= MANY:
+        return []
+    learnt = f", and tune.tokens={config.tune.tokens} with it" if config.generator == "tuned" else ""
+    return [
+        f"{tied(display(found.value, found.unit))} of the records were cut off before their end: raise "
+        f"sampling.tokens={config.sampling.tokens}{learnt}."
+    ]
 
 
 def _part(page: Report, part: Part) -> None:
     page.section(part.title, part.text)
     for svg, caption in part.plots:
         page.plot(svg, caption)
-    rows, more = pieces.by_side(part.metrics)
+    rows = pieces.by_side(part.metrics)
     if rows:
-        page.examples(rows, _rest(more))
+        page.examples(rows, "With 95 % intervals; ↑ more is better, ↓ less is.")
+        names = list(dict.fromkeys(metric.name for metric in part.metrics))
+        by_name = sorted(part.metrics, key=lambda metric: names.index(metric.name))
+        page.table(by_name, fold="all numbers of this section, with how many records (n)")
     elif part.metrics:
         page.table(part.metrics)
     if part.examples:
         page.examples(part.examples, "")
-
-
-def _rest(more: int) -> str:
-    further = f"{more:,} more {'number' if more == 1 else 'numbers'} of this section and " if more else ""
-    return f"With 95 % intervals; ↑ more is better, ↓ less is. The end of the page has {further}how many records (n)."
 
 
 def _own_limits(config: Config, statement: Mapping[str, Any]) -> list[str]:

@@ -1,8 +1,9 @@
 """Wiring of `upright synthesize`: read, split, learn, write, filter, compare, report."""
 
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -10,10 +11,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from upright.engines import opened
+from upright.models.chat import Spent
 from upright.run.config import digest
 from upright.run.evidence import Metric, proportion, scalar
 from upright.run.folder import RunFolder, RunResult, open_run
-from upright.run.steps import MISSING, StepStore
+from upright.run.steps import StepStore
 from upright.run.tables import table_file
 from upright.synthesis import present, release
 from upright.synthesis.codes import Codes
@@ -25,10 +28,10 @@ from upright.synthesis.evaluation.canaries import CERTIFIED
 from upright.synthesis.evaluation.part import SYNTHETIC, Part
 from upright.synthesis.generators import check_engine, fitted, reopened
 from upright.synthesis.generators.protocol import Generator, Task, members_of
-from upright.synthesis.page import examples
+from upright.synthesis.page import UNENDED, examples
 from upright.synthesis.planting import Planted, plant
 from upright.synthesis.reading import read
-from upright.synthesis.sampling import Pen, Shelf, Written, work_of, written
+from upright.synthesis.sampling import Draft, Pen, Shelf, Written, kept_in, work_of, written
 from upright.synthesis.split import Split, split
 from upright.training.private import Certificate
 
@@ -64,7 +67,7 @@ def run(config: Config) -> Result:
     check_engine(config)
     corpus = read(config)
     parts, codes = split(corpus, config.split, config.seed), Codes.of(corpus, config.codes)
-    with open_run(config, verb="synthesize") as folder:
+    with opened(config.engine, config.speed.workers), open_run(config, verb="synthesize") as folder:
         for path in _files(config):
             folder.input(path)
         planted = plant(config, parts.train, codes, folder.seed_for("canaries"))
@@ -80,7 +83,7 @@ def run(config: Config) -> Result:
 
 def _files(config: Config) -> list[Path]:
     counts = [] if config.codes.counts in ("noised", "uniform") else [Path(config.codes.counts)]
-    more = [config.prompted.instructions] if config.prompted.instructions else []
+    more = [path for path in (config.prompted.instructions, config.ngrams.vocabulary) if path is not None]
     return [table_file(config.data), *counts, *more]
 
 
@@ -99,18 +102,30 @@ def _task(
         state=place / "training.pt",
         out=place if control else folder.path,
         note=folder.fail,
-        keep=None if control else folder.step,
+        spend=partial(_spend, folder),
+        keep=None if control else partial(folder.step, type=list[Draft]),
         control=control,
         planted=planted.units,
         given=given,
     )
 
 
+def _spend(folder: RunFolder, spent: Spent) -> None:
+    """Put calls of a chat model on the bill of the run."""
+    folder.spend(spent.prompt, spent.completion, spent.cost)
+    folder.record(chat=asdict(_spent(folder) + spent))
+
+
+def _spent(folder: RunFolder) -> Spent:
+    """What all calls of the run have cost, also before a kill."""
+    return Spent(**getattr(folder.manifest, "chat", {}))
+
+
 # --- writing ---------------------------------------------------------------------------------------------------
 
 
 def _write(config: Config, folder: RunFolder, generator: Generator, codes: Sequence[Code], planted: Planted) -> Written:
-    shelf = Shelf(folder.step, folder.done())
+    shelf = Shelf(partial(folder.step, type=list[Draft]), folder.done())
     made = _writing(config, generator, codes, folder, planted, shelf, folder.path)
     for place in made.missing:
         row = {"record": place, **dict(zip(made.corpus.columns, codes[place], strict=True))}
@@ -155,14 +170,8 @@ def _control(config: Config, folder: RunFolder, planted: Planted, codes: Codes, 
     private.mkdir(exist_ok=True)
     store = StepStore(private / "steps", digest(config, "control"))
 
-    def keep(name: str, compute: Callable[[], list[str]]) -> list[str]:
-        if store.load(name) is MISSING:
-            store.save(name, compute())
-        texts: list[str] = store.load(name)
-        return texts
-
     generator = fitted(_task(config, folder, planted, codes, wanted))
-    shelf = Shelf(keep, store.names())
+    shelf = Shelf(kept_in(store), store.names())
     made = _writing(config, generator, wanted, folder, planted, shelf, private, "writing the control")
     if planted.canaries is None or generator.model is None:
         return Control(made.corpus)
@@ -186,7 +195,7 @@ def _evaluated(
     needed = has_control(config) and not judge.done
     control = _control(config, folder, planted, planted.codes, wanted) if needed else Control()
     arms = arms_of(config, parts, made.corpus, control.corpus, folder.seed_for("arms"))
-    found = judge.parts(arms, control.scores)
+    found = judge.parts(arms, parts.train.texts, control.scores)
     shutil.rmtree(folder.path / PRIVATE, ignore_errors=True)
     return found
 
@@ -213,7 +222,8 @@ def _handed_over(
     own = _metrics(config, certificate, made, units)
     metrics = [*own, *(metric for part in sections for metric in part.metrics)]
     shown = examples(config, made.corpus, heldout, folder.rng("examples"))
-    folder.finish(metrics, present.report(config, statement, own, sections, shown, _limits(generator, made)))
+    page = present.report(config, statement, own, sections, shown, _limits(generator, made))
+    folder.finish(metrics, page.facts(present.calls(_spent(folder))))
     return Result(out=folder.path, metrics=metrics, records=made.corpus, generator=generator, certificate=certificate)
 
 
@@ -231,7 +241,28 @@ def _metrics(config: Config, certificate: Certificate | None, made: Written, uni
         found.append(scalar("delta", certificate.delta, n=units, better="lower"))
     found.append(proportion("records wanted that were written", len(made.corpus), config.records))
     found.append(proportion("texts the filters accepted", len(made.corpus), made.tried))
+    return found + unended(made)
+
+
+def unended(made: Written) -> list[Metric]:
+    """The share of records that `sampling.tokens` cut off: of all, and of each code where there are several."""
+    codes = made.corpus.codes
+    told = [(code, ended) for code, ended in zip(codes, made.ended, strict=True) if ended is not None]
+    by_code = {code: Counter[bool]() for code, _ in sorted(told)}
+    for code, ended in told:
+        by_code[code][ended] += 1
+    found = [_unended("all", sum(by_code.values(), Counter()))] if told else []
+    if len(by_code) > 1:
+        columns = made.corpus.columns
+        found += [
+            _unended(", ".join(f"{name}: {value}" for name, value in zip(columns, code, strict=True)), count)
+            for code, count in by_code.items()
+        ]
     return found
+
+
+def _unended(split: str, ended: Counter[bool]) -> Metric:
+    return proportion(UNENDED, ended[False], ended.total(), split=split, better="lower")
 
 
 def _limits(generator: Generator, made: Written) -> list[str]:

@@ -99,6 +99,11 @@ def settled(shares: Floats) -> tuple[Floats, list[str]]:
     return (shares, []) if shares.any() else (uniform_shares(len(shares)), [DROWNED])
 
 
+def balanced(shares: Floats, share: float) -> Floats:
+    """Shares (K,) of which a part, `share` of all, is spread evenly, so that what is rare or drowned is written too."""
+    return (1 - share) * shares + share * uniform_shares(len(shares))
+
+
 def apportion(shares: Floats, total: int) -> NDArray[np.int64]:
     """Whole numbers (K,) that add up to `total`, by the largest remainder (Hamilton's method).
 

@@ -48,9 +48,13 @@ def test_shared_ngrams_against_sets(texts: list[str], cut: int, n: int) -> None:
     own, others = flags(len(texts), cut)
     mine = {gram for text in texts[:cut] for gram in ngrams(text, n)}
     theirs = {gram for text in texts[cut:] for gram in ngrams(text, n)}
-    found = Passages(texts).shared(n, own, [others, own])
+    owner = np.arange(len(texts)) // 2
+    found = Passages(texts).shared(n, own, [others, own], owner)
     assert found.text.size == len(mine)
-    assert found.found.sum(1).tolist() == [len(mine & theirs), len(mine)]
+    assert (found.owners > 0).sum(1).tolist() == [len(mine & theirs), len(mine)]
+    held = [{at for i, at in enumerate(owner) if i >= cut and gram in ngrams(texts[i], n)} for gram in mine]
+    assert sorted(found.owners[0]) == sorted(map(len, held))
+    assert sorted(found.only[0]) == sorted(min(one) if len(one) == 1 else -1 for one in held)
     assert own[found.text].all()
 
 

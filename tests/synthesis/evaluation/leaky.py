@@ -1,9 +1,13 @@
 """Records of invented people, and generators that copy some of them or none."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from upright.run.measures.words import Vocabulary
 from upright.synthesis.corpus import Corpus
 from upright.synthesis.evaluation.part import Arms
+from upright.synthesis.evaluation.tokens import Tokens
 
 FIRST = [a + b for a in ("Al", "Be", "Co", "Da", "El", "Fi", "Gu", "Ha") for b in ("ra", "mo", "nit", "sk", "vo")]
 LAST = [a + b for a in ("Mar", "Nol", "Ost", "Pri", "Qua", "Ros", "Stu", "Tre") for b in ("den", "ley", "ick", "ows")]
@@ -32,3 +36,8 @@ def arms(synthetic: Corpus, control: Corpus | None = None, size: int = 300, note
     """The `synthetic` records beside real ones of other people; train is `people(size, 3 * seed)`."""
     real = [people(size, 3 * seed + i, notes) for i in range(3)]
     return Arms(real[0], real[1], real[2], synthetic, control, ("illness",), ("sex",), seed)
+
+
+def words(texts: Sequence[str]) -> Tokens:
+    """The words of one side alone."""
+    return Tokens.of(Vocabulary().add(texts))

@@ -4,11 +4,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from tests.synthesis.evaluation.leaky import words
 from upright.run.evidence import Metric
 from upright.synthesis.corpus import Corpus
 from upright.synthesis.evaluation.diversity import distinct, diversity_part, entropy, self_bleu
 from upright.synthesis.evaluation.part import HELDOUT, SYNTHETIC, Arms, Part
-from upright.synthesis.evaluation.words import words
 
 
 def corpus(texts: list[str]) -> Corpus:

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from tests.synthesis.evaluation.leaky import words
 from upright.synthesis.evaluation.minhash import jaccard, near_duplicates, shingles, signatures
-from upright.synthesis.evaluation.words import words
 
 
 def sets(texts: list[str]) -> list[set[tuple[str, ...]]]:

@@ -5,7 +5,7 @@ from tests.synthesis.evaluation.leaky import arms, people
 from upright.run.evidence import Metric
 from upright.synthesis.corpus import Corpus
 from upright.synthesis.evaluation.part import CONTROL, HELDOUT, SYNTHETIC, Arms, Part
-from upright.synthesis.evaluation.personal import LIFT, entities, lift, personal_part
+from upright.synthesis.evaluation.personal import LIFT, Held, entities, lift, personal_part
 
 
 def corpus(*texts: str, units: tuple[str, ...] = ()) -> Corpus:
@@ -85,5 +85,6 @@ def test_chance_holds_over_many_draws() -> None:
 
 
 def test_no_lift_without_anything_written() -> None:
-    found = lift(LIFT, set(), {("name", "a")}, {("name", "b")}, SYNTHETIC)
+    held = Held(np.zeros(1), np.ones(1))
+    found = lift(LIFT, held, held, SYNTHETIC)
     assert (found.value, found.ci_low, found.n) == (None, None, 2)

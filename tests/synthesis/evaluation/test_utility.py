@@ -118,3 +118,17 @@ def test_many_groups_are_added_up(arms: Arms) -> None:
 
 def test_the_same_seed_gives_the_same_part(arms: Arms, part: Part) -> None:
     assert utility_part(arms, 100).metrics == part.metrics
+
+
+def test_groups_alone_are_learnt_and_counted(arms: Arms) -> None:
+    part = utility_part(replace(arms, labels=()), 10)
+    names = {metric.name for metric in part.metrics if metric.split == SYNTHETIC}
+    assert {"sex: macro-F1", "sex: share of f", "sex: share of m"} <= names
+    assert not any("by sex" in name for name in names)
+    assert part.limits == ["No label was named (labels), so nothing is said of errors by group."]
+
+
+def test_without_labels_and_groups_nothing_is_learnt_and_that_is_said(arms: Arms) -> None:
+    part = utility_part(replace(arms, labels=(), groups=()), 10)
+    assert not part.metrics
+    assert part.limits == ["No classifier was trained: there are no labels or groups."]

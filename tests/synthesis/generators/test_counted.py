@@ -15,7 +15,7 @@ from upright.models import causal
 from upright.synthesis import run
 from upright.synthesis.generators import counted
 from upright.synthesis.generators.asking import Queries
-from upright.synthesis.generators.ngrams import public_words, words_of
+from upright.synthesis.generators.spelling import public_words, words_of
 
 UTILITY = {"utility": True, "coreference": False, "closeness": False, "leakage": False, "canaries": 4, "resamples": 20}
 SECURE = {"chance": "secure"}
@@ -78,7 +78,7 @@ def test_the_control_counts_exactly_and_asks_nobody_for_the_codes(tmp_path: Path
     assert (found.certificate.epsilon, found.certificate.queries) == (math.inf, {"n-grams": 2})
     assert given.wanted(found.shares) == [("money",), ("town",)]
     assert found.model is None
-    texts = found.write([("money",), ("town",)] * 10, range(20))
+    texts = [draft.text for draft in found.write([("money",), ("town",)] * 10, range(20))]
     assert not [text for text in texts[::2] if "paris" in text.lower()]
     assert not [text for text in texts[1::2] if "franc" in words_of(text)]
     assert "franc" in words_of(" ".join(texts))
@@ -104,6 +104,32 @@ def test_counts_that_the_noise_drowned_are_told(tmp_path: Path) -> None:
     found = counted.fit(task(settings(tmp_path, epsilon=1e-3), tmp_path))
     assert any(line.startswith("The noise drowned all counts of n-grams of order") for line in found.limits)
     assert np.isclose(found.shares.sum(), 1)
+
+
+def test_a_vocabulary_of_ones_own_is_all_that_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "words.txt"
+    path.write_text("The currency\nof France is: FRANC, the")
+    found = run(settings(tmp_path, generator="ngrams", ngrams={"vocabulary": path}, evaluation=UTILITY))
+    public = {"the", "currency", "of", "france", "is", "franc", ":", ","}
+    assert {word for text in found.records.texts for word in words_of(text)} <= public
+    assert str(path) in json.loads((found.out / "manifest.json").read_text())["inputs"]
+    page = found.report.read_text()
+    assert f"Only the 8 words and marks of {path} are counted" in page
+    assert f"the words in {path}" in page
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "cannot be read"), (b"\xff", "give a text file in UTF-8"), (b" \n", "has no words; give a text file")],
+)
+def test_a_vocabulary_that_cannot_be_used(tmp_path: Path, content: bytes | None, said: str) -> None:
+    path = tmp_path / "words.txt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=said) as error:
+        run(settings(tmp_path, generator="ngrams", ngrams={"vocabulary": path}))
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()
 
 
 def test_mistakes_end_before_anything_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """Private evolution: the published noise, the sensitivity of votes, and that candidates move to where records are."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -24,6 +24,7 @@ from upright.synthesis.generators.evolution import (
 )
 from upright.synthesis.generators.protocol import uniforms
 from upright.synthesis.generators.variations import Rewritten
+from upright.synthesis.sampling import Draft, drafts_of
 from upright.training.private import Plan, Query, Seeded
 from upright.training.private.accounting import Mechanism, epsilon
 
@@ -112,14 +113,15 @@ def embed(texts: Sequence[str]) -> list[list[float]]:
     return [point(text) for text in texts]
 
 
-def write(codes: Sequence[Code], seeds: Sequence[int]) -> list[str]:
+def write(codes: Sequence[Code], seeds: Sequence[int]) -> list[Draft]:
     drawn = [np.random.default_rng(seed).normal(0, 3, 2) for seed in seeds]
-    return [f"{x:.4f} {y:.4f}" for x, y in drawn]
+    return [Draft(f"{x:.4f} {y:.4f}", True) for x, y in drawn]
 
 
-def vary(texts: Sequence[str], codes: Sequence[Code], seeds: Sequence[int]) -> list[str]:
-    moved = [np.add(point(t), np.random.default_rng(s).normal(0, 0.6, 2)) for t, s in zip(texts, seeds, strict=True)]
-    return [f"{x:.4f} {y:.4f}" for x, y in moved]
+def vary(drafts: Sequence[Draft], codes: Sequence[Code], seeds: Sequence[int]) -> list[Draft]:
+    steps = [np.random.default_rng(seed).normal(0, 0.6, 2) for seed in seeds]
+    moved = [np.add(point(draft.text), step) for draft, step in zip(drafts, steps, strict=True)]
+    return [Draft(f"{x:.4f} {y:.4f}", False) for x, y in moved]
 
 
 def around(centres: dict[str, tuple[float, float]], n: int) -> Corpus:
@@ -129,7 +131,7 @@ def around(centres: dict[str, tuple[float, float]], n: int) -> Corpus:
 
 
 def distance(population: Population, code: str, centre: tuple[float, float]) -> float:
-    return float(np.mean([math.dist(point(text), centre) for text in population.texts[(code,)]]))
+    return float(np.mean([math.dist(point(draft.text), centre) for draft in population.texts[(code,)]]))
 
 
 def test_candidates_move_to_where_the_records_of_their_code_are() -> None:
@@ -156,11 +158,10 @@ def test_under_noise_that_drowns_the_votes_nothing_is_learnt() -> None:
 
 
 def test_equal_seeds_evolve_equally_and_what_was_written_is_kept() -> None:
-    stored: dict[str, list[str]] = {}
+    stored: dict[str, list[Draft]] = {}
 
-    def keep(name: str, compute: object) -> list[str]:
+    def keep(name: str, compute: Callable[[], list[Draft]]) -> list[Draft]:
         if name not in stored:
-            assert callable(compute)
             stored[name] = compute()
         return stored[name]
 
@@ -170,7 +171,7 @@ def test_equal_seeds_evolve_equally_and_what_was_written_is_kept() -> None:
     assert kept.fit(records, wanted, queries(30, 3, noise=0.5)).texts == plain.texts
     assert sorted(stored) == ["candidates-0", "candidates-1", "candidates-2"]
 
-    def never(*_: object) -> list[str]:
+    def never(*_: object) -> list[Draft]:
         raise AssertionError("written again")
 
     again = Evolution(never, never, embed, rounds=3, keep=keep)
@@ -183,14 +184,15 @@ def test_the_votes_must_be_planned_with_their_sensitivity() -> None:
 
 
 def test_each_evolved_text_is_given_once_and_then_varied() -> None:
-    def louder(texts: Sequence[str], codes: Sequence[Code], seeds: Sequence[int]) -> list[str]:
-        return [f"{text}!{seed}" for text, seed in zip(texts, seeds, strict=True)]
+    def louder(drafts: Sequence[Draft], codes: Sequence[Code], seeds: Sequence[int]) -> list[Draft]:
+        return [Draft(f"{draft.text}!{seed}", False) for draft, seed in zip(drafts, seeds, strict=True)]
 
     codes: list[Code] = [("x",), ("y",), ("x",)]
-    evolved = Population({("x",): ["best", "second"], ("y",): ["other"]}, louder, [])
+    best, second, other = (Draft(text, True) for text in ("best", "second", "other"))
+    evolved = Population({("x",): [best, second], ("y",): [other]}, louder, [])
     given = evolved.given_to(codes, [11, 12, 13])
-    assert given.write(codes, [11, 12, 13]) == ["best", "other", "second"]
-    assert given.write([("y",), ("x",)], [77, 13]) == ["other!77", "second"]
+    assert given.write(codes, [11, 12, 13]) == [best, other, second]
+    assert given.write([("y",), ("x",)], [77, 13]) == [("other!77", False), second]
     with pytest.raises(ValueError, match="nothing evolved"):
         given.write([("z",)], [1])
 
@@ -202,13 +204,13 @@ def test_a_model_here_evolves_towards_records_of_one_kind() -> None:
     records = Corpus((), [f"The capital of {place} is a large city." for place in places * 10], [()] * 80)
     openings = ["The capital of", "One day the", "The currency of", "She went to", "The river"]
 
-    def go_on(prompts: Sequence[str], seeds: Sequence[int]) -> list[str]:
+    def go_on(prompts: Sequence[str], seeds: Sequence[int]) -> list[Draft]:
         draws = torch.from_numpy(uniforms(seeds, 8))
-        return generate(model, prompts, 8, temperature=1.0, top_p=0.9, draws=draws)
+        return drafts_of(generate(model, prompts, 8, temperature=1.0, top_p=0.9, draws=draws))
 
-    def begin(codes: Sequence[Code], seeds: Sequence[int]) -> list[str]:
+    def begin(codes: Sequence[Code], seeds: Sequence[int]) -> list[Draft]:
         heads = [openings[seed % len(openings)] for seed in seeds]
-        return [head + tail for head, tail in zip(heads, go_on(heads, seeds), strict=True)]
+        return [Draft(head + tail.text, None) for head, tail in zip(heads, go_on(heads, seeds), strict=True)]
 
     vary = Rewritten(go_on, lambda code: "\n", keep=0.6)
     asked = Queries(plan_of(8.0, records=80, delta=1e-3, name=QUERY, times=2), 80, queries(80, 1)._randomness)
@@ -218,5 +220,5 @@ def test_a_model_here_evolves_towards_records_of_one_kind() -> None:
     assert share(found.texts[()], "capital") > share(began, "capital")
 
 
-def share(texts: Sequence[str], word: str) -> float:
-    return sum(word in text for text in texts) / len(texts)
+def share(drafts: Sequence[Draft], word: str) -> float:
+    return sum(word in draft.text for draft in drafts) / len(drafts)

@@ -15,11 +15,12 @@ from tests.synthesis.generators.test_tuned import task
 from tests.synthesis.places import settings
 from tests.tiny import world_model, world_tokenizer
 from upright.errors import UserError
+from upright.models.chat import Spent
 from upright.models.embed import Embedder
 from upright.synthesis import run
 from upright.synthesis.corpus import Code
 from upright.synthesis.generators import evolved
-from upright.synthesis.sampling import seed_of
+from upright.synthesis.sampling import Draft, seed_of
 
 UTILITY = {"utility": True, "coreference": False, "closeness": False, "leakage": False, "canaries": 4, "resamples": 20}
 SHORT = {"rounds": 3, "variations": 2, "votes": 2}
@@ -54,11 +55,12 @@ def test_a_killed_run_asks_and_writes_nothing_twice(
     def counting(*of: Any) -> Any:
         vary = real(*of)
 
-        def varied(texts: Sequence[str], codes: Sequence[Code], seeds: Sequence[int]) -> Sequence[str]:
-            made.append(len(texts))
+        def varied(drafts: Sequence[Draft], codes: Sequence[Code], seeds: Sequence[int]) -> Sequence[Draft]:
+            made.append(len(drafts))
             if len(made) == 2:
                 raise KeyboardInterrupt
-            return vary(texts, codes, seeds)
+            found: Sequence[Draft] = vary(drafts, codes, seeds)
+            return found
 
         return varied
 
@@ -96,6 +98,16 @@ def test_a_killed_run_goes_on_to_the_same_end(tmp_path: Path, monkeypatch: pytes
     assert again.metrics == unbroken.metrics
 
 
+def test_candidates_below_the_threshold_count_nothing(tmp_path: Path) -> None:
+    """60 units with two votes each: no candidate has more than 500."""
+    high = settings(tmp_path, epsilon=math.inf, evolution={**SHORT, "threshold": 500})
+    low = settings(tmp_path, epsilon=math.inf, evolution=SHORT)
+    none, some = evolved.fit(task(high, tmp_path / "a")), evolved.fit(task(low, tmp_path / "b"))
+    assert none.population.rounds[-1].above == 0
+    assert some.population.rounds[-1].above > 0
+    assert "had more than 500 votes (evolution.threshold)" in none.limits[0]
+
+
 def test_each_evolved_text_is_written_once_and_by_its_seed(tmp_path: Path) -> None:
     given = task(settings(tmp_path, evolution=SHORT), tmp_path)
     found = evolved.fit(given)
@@ -111,7 +123,8 @@ def test_each_evolved_text_is_written_once_and_by_its_seed(tmp_path: Path) -> No
 
 def test_without_noise_what_is_like_the_records_is_voted_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The model writes either words of the records or others; the votes tell which."""
-    pool = ["The currency of France is franc 7.", "ESP ESP ESP ESP FRF", "DEM DEM EUR EUR"]
+    words = ["The currency of France is franc 7.", "ESP ESP ESP ESP FRF", "DEM DEM EUR EUR"]
+    pool = [Draft(text, True) for text in words]
     monkeypatch.setattr(evolved, "_writer", lambda *_: lambda codes, seeds: [pool[seed % 3] for seed in seeds])
     monkeypatch.setattr(evolved, "_varier", lambda *_: lambda texts, codes, seeds: [pool[s % 3] for s in seeds])
     config = settings(tmp_path, epsilon=math.inf, evolution={"rounds": 2, "variations": 4})
@@ -122,26 +135,26 @@ def test_without_noise_what_is_like_the_records_is_voted_for(tmp_path: Path, mon
 def test_vectors_are_those_of_the_embedder_and_longer_texts_are_cut(tmp_path: Path) -> None:
     settings(tmp_path)
     spec = str(tmp_path / "model")
-    vectors, plain = evolved.Vectors(spec, "cpu", 2), Embedder(spec, "cpu", 2)
+    plain = Embedder(spec, "cpu", 2)
+    vectors = evolved.Vectors(plain)
     texts = ["The capital of France is Paris.", "franc", "The code of euro is EUR."]
     torch.testing.assert_close(vectors.of(texts), torch.tensor(plain(texts)))
     long = "franc " * 300
-    ids = world_tokenizer()(long)["input_ids"]
-    assert len(ids) > vectors.longest == 256
-    found = vectors.of([long, ""])
-    torch.testing.assert_close(found[:1], vectors._mean([ids[:256]]))
-    assert found[1].tolist() == [evolved.FAR] * 32
-    assert (vectors.cut, vectors.embedded) == (1, 5)
+    assert len(world_tokenizer()(long)["input_ids"]) > plain.longest == 256
+    found = vectors.of([long, "", " \n"])
+    torch.testing.assert_close(found[:1], plain.beginnings([long]).vectors)
+    assert found[1:].tolist() == [[evolved.FAR] * 32] * 2
+    assert (vectors.cut, vectors.embedded) == (1, 6)
     assert torch.cdist(vectors.of(texts), found).argmin(1).tolist() == [0, 0, 0]
 
 
 def test_texts_are_cut_at_tokens() -> None:
     tokenizer, text = world_tokenizer(), "The capital of France is Paris."
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-    assert evolved.beginnings(tokenizer, [text, ""], len(ids)) == [text, ""]
+    whole = [Draft(text, True), Draft("", None)]
+    assert evolved.beginnings(tokenizer, whole, len(ids)) == whole
     for most in range(len(ids)):
-        (found,) = evolved.beginnings(tokenizer, [text], most)
-        assert found == tokenizer.decode(ids[:most])
+        assert evolved.beginnings(tokenizer, whole[:1], most) == [(tokenizer.decode(ids[:most]), False)]
     assert evolved.beginnings(tokenizer, [], 3) == []
 
 
@@ -153,7 +166,8 @@ def test_variations_leave_room_for_what_is_written(tmp_path: Path, tokens: int) 
     vary = evolved._rewriter(model, given)
     room = evolved.room_for(model, given)
     assert 0 < room <= tokens
-    texts = vary(["France is Paris. " * 60] * 4, [("money",), ("town",)] * 2, [1, 2, 3, 4])
+    long = Draft("France is Paris. " * 60, True)
+    texts = [draft.text for draft in vary([long] * 4, [("money",), ("town",)] * 2, [1, 2, 3, 4])]
     lengths = [len(row) for row in model.tokenizer(texts)["input_ids"]]
     assert max(lengths) <= tokens + evolved.SLACK
     assert len(set(texts)) == 4
@@ -165,12 +179,14 @@ def test_a_server_writes_the_variations(tmp_path: Path, monkeypatch: pytest.Monk
     with Server(reply=lambda body, _: f"<text>The currency of Spain is peseta {body['seed']}.</text>") as server:
         chat = {"model": "openai:echo", "base_url": server.url, "speed": {"cache": tmp_path / "chat"}}
         config = settings(tmp_path, chat=chat, evolution={"rounds": 2, "variations": 3})
-        found = evolved.fit(task(config, tmp_path))
+        bill: list[Spent] = []
+        found = evolved.fit(task(config, tmp_path, spend=bill.append))
         asked = [body["messages"][-1]["content"] for body in server.requests]
-    assert asked
+    assert sum(spent.calls for spent in bill) == len(asked) > 0
+    assert sum(spent.completion for spent in bill) > 0
     assert all("(kind: money)" in prompt or "(kind: town)" in prompt for prompt in asked)
     assert not re.search(r"(franc|Paris) \d", "".join(asked))  # what the model here wrote is varied, never a record
-    assert any("peseta" in text for own in found.population.texts.values() for text in own)
+    assert any("peseta" in draft.text for own in found.population.texts.values() for draft in own)
 
 
 def test_mistakes_end_before_anything_is_asked(tmp_path: Path) -> None:

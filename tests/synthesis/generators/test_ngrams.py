@@ -47,6 +47,10 @@ def fit(records: Corpus, order: int = 2, per_record: int = 100, noise: float = 0
     return model, queries
 
 
+def texts(model: NgramModel, code: str, count: int, words: int) -> list[str]:
+    return [draft.text for draft in model.write([(code,)] * count, uniforms(range(count), words))]
+
+
 def test_no_more_n_grams_are_drawn_than_told_and_different_ones_make_norm_1() -> None:
     _, queries = fit(corpus(["A b", "b zebra c"], ["x", "y"]), order=1, per_record=2)
     (table,) = queries.given
@@ -68,16 +72,16 @@ def test_all_words_are_counted_for_the_code_and_for_all_codes() -> None:
 
 def test_noiseless_conditionals_are_those_of_counting() -> None:
     """A twin by counters: p(next | code, previous word), where the code has that context."""
-    texts = ["a b c a b", "a b a c", "b a b"]
-    model, _ = fit(corpus(texts, ["x", "x", "x"]), order=2)
+    lines = ["a b c a b", "a b a c", "b a b"]
+    model, _ = fit(corpus(lines, ["x", "x", "x"]), order=2)
     pairs = Counter[tuple[str, str]]()
-    for text in texts:
+    for text in lines:
         line = ["^", *text.split(), "^"]
         pairs.update(pairwise(line))
     after = {w: sum(n for (first, _), n in pairs.items() if first == w) for w in "abc^"}
     draws = (np.arange(20_000) + 0.5)[:, None] / 20_000
     rest = np.random.default_rng(0).random((20_000, 1))
-    written = Counter(model.write([("x",)] * 20_000, np.hstack([draws, rest])))
+    written = Counter(text for text, _ in model.write([("x",)] * 20_000, np.hstack([draws, rest])))
     for text in ("A b", "B a", "A c"):
         one, two = text.lower().split()
         wanted = pairs["^", one] / after["^"] * pairs[one, two] / after[one]
@@ -111,9 +115,9 @@ def test_a_unit_moves_every_noiseless_table_by_one_at_most(
 
 def test_units_draw_independently_of_each_other() -> None:
     """With one more unit behind, the others draw as before: the draws go along the stream."""
-    texts = ["a b c a b c", "c b a c b a"]
-    _, two = fit(corpus(texts, ["x", "y"]), order=1, per_record=2)
-    _, three = fit(corpus([*texts, "b b b"], ["x", "y", "y"]), order=1, per_record=2)
+    lines = ["a b c a b c", "c b a c b a"]
+    _, two = fit(corpus(lines, ["x", "y"]), order=1, per_record=2)
+    _, three = fit(corpus([*lines, "b b b"], ["x", "y", "y"]), order=1, per_record=2)
     assert torch.equal(two.given[0], three.given[0][:2])
 
 
@@ -122,8 +126,7 @@ def test_the_table_of_a_second_order_holds_only_contexts_that_were_released() ->
     model, queries = fit(corpus(["a b c"] * 5, ["x"] * 5), order=2, noise=1000.0)
     assert len(model.levels[0].contexts) - len(CODES) - 1 <= 1  # an expected half a cell of pure noise survives
     assert queries.given[1].shape[1] == 4 * len(model.levels[0].contexts)
-    texts = model.write([("x",)] * 50, uniforms(range(50), 20))
-    assert len(set(texts)) > 20
+    assert len(set(texts(model, "x", 50, 20))) > 20
 
 
 def test_it_tells_codes_apart_and_backs_off_to_all_of_them() -> None:
@@ -133,7 +136,7 @@ def test_it_tells_codes_apart_and_backs_off_to_all_of_them() -> None:
     )
     model = NgramModel.fit(records, [*CODES, ("z",)], WORDS, queries, np.random.default_rng(0), 2, 8)
     assert queries.epsilon <= 4.0
-    x, y, z = (" ".join(model.write([(code,)] * 40, uniforms(range(40), 30))).lower() for code in "xyz")
+    x, y, z = (" ".join(texts(model, code, 40, 30)).lower() for code in "xyz")
     assert Counter(x)["a"] > 10 * Counter(x)["b"]
     assert Counter(y)["b"] > 10 * Counter(y)["a"]
     assert min(Counter(z)["a"], Counter(z)["b"]) > 5  # no record of that code: from all
@@ -146,16 +149,23 @@ def test_a_text_depends_on_its_own_seed_and_has_no_more_words_than_draws() -> No
     assert together == [
         model.write([code], uniforms([seed], 4))[0] for code, seed in zip(codes, (7, 8, 9), strict=True)
     ]
-    assert all(len(text.split()) <= 4 for text in together)
+    assert all(len(text.split()) <= 4 for text, _ in together)
+
+
+def test_a_text_without_a_draw_for_its_end_did_not_end() -> None:
+    """All texts are "a b c": three draws write its words, and the fourth its end."""
+    model, _ = fit(corpus(["a b c", "a b c"], ["x", "y"]))
+    assert model.write([("x",)] * 2, uniforms([1, 2], 3)) == [("A b c", False)] * 2
+    assert model.write([("x",)] * 2, uniforms([1, 2], 4)) == [("A b c", True)] * 2
 
 
 def test_order_three_follows_two_words() -> None:
     """After "a b" comes c, after "c b" comes a: a model that looks back one word would mix them."""
     records = corpus(["a b c", "c b a"], ["x", "x"])
     three, _ = fit(records, order=3)
-    assert set(three.write([("x",)] * 200, uniforms(range(200), 9))) == {"A b c", "C b a"}
+    assert set(texts(three, "x", 200, 9)) == {"A b c", "C b a"}
     two, _ = fit(records, order=2)
-    assert len(set(two.write([("x",)] * 200, uniforms(range(200), 9)))) > 2
+    assert len(set(texts(two, "x", 200, 9))) > 2
 
 
 def test_other_codes_and_tables_too_large_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

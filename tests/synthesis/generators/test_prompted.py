@@ -10,7 +10,7 @@ import pytest
 
 from tests.models.chat.server import Server
 from upright.errors import UserError
-from upright.models.chat import ChatConfig, Sampling, open_chat
+from upright.models.chat import ChatConfig, Sampling, Spent, open_chat
 from upright.synthesis.corpus import Code, Corpus
 from upright.synthesis.generators.anonymise import Anonymiser
 from upright.synthesis.generators.prompted import Prompted, read
@@ -48,8 +48,10 @@ def prompted(server: Server, folder: Path, note: Failures, context: int | None =
     speed = {"retries": 0, "cache": folder}
     config = {"model": "openai:echo", "base_url": server.url, "speed": speed, "context": context}
     chat = open_chat(ChatConfig.model_validate(config))
-    rest = {"sampling": Sampling(temperature=1.0, max_tokens=50), "note": note, **rest}
-    return Prompted.fit(RECORDS, chat, lambda code: f"label: {code[0]}", Anonymiser("tags", random.Random(0)), **rest)
+    given = {"sampling": Sampling(temperature=1.0, max_tokens=50), "note": note, "spend": [].append, "shown": 4}
+    return Prompted.fit(
+        RECORDS, chat, lambda code: f"label: {code[0]}", Anonymiser("tags", random.Random(0)), **given | rest
+    )
 
 
 def asked(server: Server) -> dict[str, str]:
@@ -66,7 +68,7 @@ def test_a_prompt_shows_anonymised_records_of_its_code_only(tmp_path: Path) -> N
         prompts = asked(server)
         assert all(body["stop"] == ["</record>"] for body in server.requests)
     assert len(set(texts)) == 3
-    assert all(re.fullmatch(r"new \d+", text) for text in texts)
+    assert all(re.fullmatch(r"new \d+", text) and ended for text, ended in texts)
     assert prompts["knee"].count("<record>\n") == 4
     assert prompts["ankle"].count("<record>\n") == 1
     assert "An ankle hurts." in prompts["ankle"]
@@ -74,7 +76,6 @@ def test_a_prompt_shows_anonymised_records_of_its_code_only(tmp_path: Path) -> N
     assert not re.search("Kumar|Vale|stiff knee </record>", "".join(prompts.values()))
     assert model.found == {"name": 2}
     assert model.used == {4: 1, 1: 1, 0: 1}
-    assert model.guarantee is None
     assert not failures.rows
 
 
@@ -101,7 +102,7 @@ def test_failed_calls_and_empty_answers_are_noted_and_leave_an_empty_text(tmp_pa
     failures = Failures()
     with Server(reply=lambda body, _: "<record> </record>", script=["400"]) as server:
         texts = prompted(server, tmp_path, failures).write(CODES[:2], [1, 2])
-    assert texts == ["", ""]
+    assert [text for text, _ in texts] == ["", ""]
     assert sorted(str(row[2]) for row in failures.rows) == ["1", "2"]
     assert {row[0] for row in failures.rows} == {"prompted"}
     assert "the answer holds no record" in {row[1] for row in failures.rows}
@@ -125,6 +126,7 @@ def test_own_instructions_need_both_slots(tmp_path: Path) -> None:
 def test_a_model_here_continues_records(tmp_path: Path) -> None:
     chat = open_chat(ChatConfig.model_validate({"model": "lab:atlas", "speed": {"cache": tmp_path}}))
     note = Failures()
+    bill: list[Spent] = []
     model = Prompted(
         chat,
         {("capital",): ["The capital of Peru is Lima.", "The capital of France is Paris."]},
@@ -132,11 +134,31 @@ def test_a_model_here_continues_records(tmp_path: Path) -> None:
         found=Counter(),
         sampling=Sampling(temperature=0.7, max_tokens=12),
         note=note,
+        spend=bill.append,
+        shown=4,
         raw=True,
     )
-    texts = model.write([("capital",)] * 4, [1, 2, 3, 4])
+    texts = [draft.text for draft in model.write([("capital",)] * 4, [1, 2, 3, 4])]
     assert sum(map(bool, texts)) + len(note.rows) == 4
     assert any(texts)
+    assert [(spent.calls, spent.cost) for spent in bill] == [(4, 0.0)]
+    assert bill[0].prompt > 4 * 10
+
+
+def test_an_answer_that_is_cut_off_did_not_end(tmp_path: Path) -> None:
+    note = Failures()
+    chat = open_chat(ChatConfig.model_validate({"model": "lab:atlas", "speed": {"cache": tmp_path}}))
+    examples: dict[Code, list[str]] = {("capital",): ["The capital of Peru is Lima."]}
+    bill: list[Spent] = []
+
+    def model(tokens: int) -> Prompted:
+        how = Sampling(temperature=0.0, max_tokens=tokens)
+        return Prompted(chat, examples, str, Counter(), how, note, bill.append, shown=1, raw=True)
+
+    (short,), (long,) = (model(tokens).write([("capital",)], [1]) for tokens in (1, 60))
+    assert short.ended is False
+    assert long.text.startswith(short.text)
+    assert long.ended is True
 
 
 @pytest.mark.parametrize(

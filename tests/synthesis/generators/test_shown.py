@@ -12,7 +12,7 @@ from tests.models.chat.server import Server
 from tests.synthesis.generators.test_tuned import task
 from tests.synthesis.places import settings
 from upright.errors import UserError
-from upright.synthesis import run
+from upright.synthesis import run, runner
 from upright.synthesis.config import Config
 from upright.synthesis.generators import shown
 
@@ -47,6 +47,12 @@ def test_a_run_says_that_nothing_is_guaranteed(tmp_path: Path) -> None:
     assert {re.findall(r"\(kind: (\w+)\)", prompt)[-1] for prompt in prompts} == {"money", "town"}
     page = found.report.read_text()
     assert "no formal guarantee" in page
+    assert "chat calls" in page
+    bill = json.loads((found.out / "manifest.json").read_text())
+    assert bill["chat"]["calls"] == 12
+    assert bill["tokens"]["prompt"] == bill["chat"]["prompt"] > 12 * 10
+    assert bill["tokens"]["completion"] == bill["chat"]["completion"] > 0
+    assert bill["cost"] is None  # the server's prices are not known
     assert not (found.out / "work").exists()
 
 
@@ -79,6 +85,35 @@ def _limits(page: str) -> list[str]:
     return re.findall(r"<li>([^<]*)</li>", page)
 
 
+def test_a_killed_run_has_all_its_calls_on_the_bill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Server(reply=answer) as server:
+        config = asking(server, tmp_path)
+        with monkeypatch.context() as patch:
+            patch.setattr(runner, "_evaluated", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                run(config)
+        found = run(config)
+    bill = json.loads((found.out / "manifest.json").read_text())
+    assert bill["attempts"] == 2
+    assert bill["chat"]["calls"] == len(server.requests) == 12
+
+
+def test_what_is_shown_is_anonymised_as_asked(tmp_path: Path) -> None:
+    """The table names France, Spain and Germany within sentences: names to the thorough, in invented words or tags."""
+    prompts = {}
+    for style in ("tags", "invented"):
+        for thorough in (True, False):
+            with Server(reply=answer) as server:
+                how = {"style": style, "thorough": thorough}
+                place = tmp_path / f"{style}{thorough}"
+                place.mkdir()
+                shown.fit(task(asking(server, place, prompted=how), place)).write([("town",)], [1])
+                prompts[style, thorough] = server.requests[0]["messages"][-1]["content"]
+    assert "<NAME>" in prompts["tags", True]
+    assert not re.search("<NAME>|of France|of Spain|of Germany", prompts["invented", True])
+    assert all(re.search("of (France|Spain|Germany)", prompts[style, False]) for style in ("tags", "invented"))
+
+
 def test_prompts_with_fewer_records_are_told(tmp_path: Path) -> None:
     with Server(reply=answer) as server:
         found = shown.fit(task(asking(server, tmp_path, prompted={"examples": 90}), tmp_path))
@@ -92,7 +127,7 @@ def test_a_model_of_the_lab_continues_records(tmp_path: Path) -> None:
     chat = {"model": "lab:atlas", "speed": {"cache": tmp_path / "chat", "device": "cpu"}}
     found = shown.fit(task(settings(tmp_path, chat=chat), tmp_path))
     assert found.prompted.raw
-    texts = found.write([("money",)] * 4, [1, 2, 3, 4])
+    texts = [draft.text for draft in found.write([("money",)] * 4, [1, 2, 3, 4])]
     assert len(texts) == 4
     assert any(texts)
 

@@ -185,6 +185,19 @@ def test_a_query_is_a_noisy_sum_of_bounded_contributions() -> None:
     assert kstest(noise, "norm").pvalue > 1e-3
 
 
+def test_a_query_takes_sparse_contributions_and_rounds_once() -> None:
+    """A unit in one cell of 10^6: the same sum as dense ones, in the type in which they were given."""
+    plan = replace(PLAN, queries=(Query("sum", 0.0, times=2), Query("noisy", 2.0)))
+    engine = training(plan)
+    places = torch.stack([torch.arange(50), torch.arange(50) % 7])
+    rows = torch.sparse_coo_tensor(places, torch.full((50,), 3.0), (50, 10**6), check_invariants=True)
+    found = engine.ask("sum", rows)
+    assert found.dtype == torch.float32
+    assert found[:8].tolist() == [8.0] + [7.0] * 6 + [0.0]  # each is scaled down to 1
+    torch.testing.assert_close(engine.ask("sum", rows.to_dense()[:, :8]), found[:8])
+    assert float(engine.ask("noisy", rows)[7:].std()) == pytest.approx(2.0, rel=0.01)
+
+
 def test_a_query_costs_and_cannot_be_asked_more_often_than_planned() -> None:
     engine = training(replace(PLAN, queries=(Query("counts", 6.0),)))
     engine.ask("counts", torch.ones(50, 1))

@@ -6,7 +6,7 @@ numbered from the numbers of their halves, so that no two different ones ever co
 
 import re
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +28,44 @@ def words(text: str) -> list[str]:
     return [word.lower() for word in WORD.findall(text)]
 
 
+class Numbered(NamedTuple):
+    """The words of texts as numbers, one text after the other."""
+
+    ids: Whole
+    """Of every word (N,)."""
+    sizes: Whole
+    """Words of each text (texts,)."""
+
+
+class Vocabulary:
+    """Words with their numbers, from 1 in the order in which they were first met."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def add(self, texts: Iterable[str]) -> Numbered:
+        """The words of the texts; new ones are added."""
+        numbers = self._numbers
+        return _numbered(texts, lambda own: [numbers.setdefault(word, len(numbers) + 1) for word in own])
+
+    def find(self, texts: Iterable[str]) -> Numbered:
+        """The words of the texts, 0 for those that were never added."""
+        numbers = self._numbers
+        return _numbered(texts, lambda own: [numbers.get(word, 0) for word in own])
+
+
+def _numbered(texts: Iterable[str], numbers: Callable[[list[str]], list[int]]) -> Numbered:
+    flat, sizes = array("q"), array("q")
+    for text in texts:
+        own = words(text)
+        flat.extend(numbers(own))
+        sizes.append(len(own))
+    return Numbered(np.array(flat, dtype=np.int64), np.array(sizes, dtype=np.int64))
+
+
 class Ngrams(NamedTuple):
     """All n-grams of a collection in the order in which they stand, both (m,)."""
 
@@ -38,12 +76,14 @@ class Ngrams(NamedTuple):
 
 
 class Shared(NamedTuple):
-    """The distinct n-grams of some texts, and where else they stand."""
+    """The distinct n-grams of some texts, and who of others holds them."""
 
     text: Whole
     """The first text that holds it (m,)."""
-    found: Flags
-    """Whether it stands in each of the other collections (others, m)."""
+    owners: Whole
+    """How many owners of texts of each other collection hold it (others, m)."""
+    only: Whole
+    """The owner that alone holds it, or -1 (others, m)."""
 
 
 class Passages:
@@ -59,18 +99,13 @@ class Passages:
     texts: int
 
     def __init__(self, texts: Iterable[str]) -> None:
-        numbers: dict[str, int] = {}
-        flat, lengths = array("q"), array("q")
-        for text in texts:
-            own = words(text)
-            flat.extend([numbers.setdefault(word, len(numbers) + 1) for word in own])
-            lengths.append(len(own))
-        sizes = np.array(lengths, dtype=np.int64)
-        self.texts, self.vocabulary = len(sizes), len(numbers)
+        known = Vocabulary()
+        ids, sizes = known.add(texts)
+        self.texts, self.vocabulary = len(sizes), len(known)
         self.sizes: Whole = sizes
         self.text = np.repeat(np.arange(self.texts), sizes)
         self.left = np.repeat(np.cumsum(sizes), sizes) - np.arange(self.text.size)
-        self._ranks: list[Whole] = [np.array(flat, dtype=np.int64)]
+        self._ranks: list[Whole] = [ids]
 
     def ngrams(self, n: int) -> Ngrams:
         """All passages of n words."""
@@ -78,13 +113,18 @@ class Passages:
         rank, place = self._rank(level), np.flatnonzero(self.left >= n)
         return Ngrams(place, rank[place] * (rank.size + 1) + rank[place + n - 2**level])
 
-    def shared(self, n: int, own: Flags, others: Iterable[Flags]) -> Shared:
-        """The distinct n-grams of the texts `own` (texts,), looked up among each of the `others` (texts,)."""
+    def shared(self, n: int, own: Flags, others: Iterable[Flags], owner: Whole) -> Shared:
+        """The distinct n-grams of the texts `own` (texts,), looked up among each of the `others` (texts,).
+
+        Args:
+            owner: whose each text is, numbers from 0 (texts,).
+        """
         place, code = self.ngrams(n)
         text = self.text[place]
         distinct, first = np.unique(code[own[text]], return_index=True)
-        found = [np.isin(distinct, code[other[text]]) for other in others]
-        return Shared(text[own[text]][first], np.array(found, dtype=bool).reshape(len(found), distinct.size))
+        held = [_held(distinct, code[other[text]], owner[text[other[text]]]) for other in others]
+        owners, only = np.array(held, dtype=np.int64).reshape(len(held), 2, distinct.size).swapaxes(0, 1)
+        return Shared(text[own[text]][first], owners, only)
 
     def contained(self, place: Whole, sizes: Whole, others: Flags) -> Flags:
         """Whether the passage of `sizes` words from each place (m,) also stands in one of the texts `others`."""
@@ -151,6 +191,16 @@ class Passages:
             _, codes = np.unique(last * (last.size + 1) + ahead, return_inverse=True)
             self._ranks.append(codes.astype(np.int64) + 1)
         return self._ranks[level]
+
+
+def _held(distinct: Whole, code: Whole, owner: Whole) -> tuple[Whole, Whole]:
+    """How many owners hold each of the sorted codes (m,), and the one that alone does or -1, from pairs (k,)."""
+    known = np.isin(code, distinct)
+    width = int(owner.max(initial=0)) + 1
+    place, whose = np.divmod(np.unique(np.searchsorted(distinct, code[known]) * width + owner[known]), width)
+    owners, only = np.bincount(place, minlength=distinct.size), np.full(distinct.size, -1)
+    only[place] = whose
+    return owners, np.where(owners == 1, only, -1)
 
 
 def log_likelihood(passages: Passages, fitted: Flags, order: int = 2, weight: float = 1.0) -> NDArray[np.float64]:

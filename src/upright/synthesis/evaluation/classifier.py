@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, hstack
 
 from upright.errors import MissingExtra
-from upright.synthesis.evaluation.words import Tokens, characters, words_of
+from upright.synthesis.evaluation.tokens import Tokens, characters, words_of
 
 Strings = NDArray[np.str_]
 Features = tuple[csr_matrix, csr_matrix]

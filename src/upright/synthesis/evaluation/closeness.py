@@ -15,9 +15,9 @@ from upright.run import plots
 from upright.run.evidence import Metric, mean, perplexity, scalar
 from upright.synthesis.evaluation.frechet import extrapolated, frechet, moments
 from upright.synthesis.evaluation.mauve import over_halves, principal
-from upright.synthesis.evaluation.part import Arms, Part
-from upright.synthesis.evaluation.sizes import TEST, equal_rows, estimate, halves
-from upright.synthesis.evaluation.words import Tokens, words_of
+from upright.synthesis.evaluation.part import TEST, Arms, Part
+from upright.synthesis.evaluation.sizes import equal_rows, estimate, halves
+from upright.synthesis.evaluation.tokens import Tokens, words_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

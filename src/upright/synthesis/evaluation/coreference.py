@@ -10,11 +10,11 @@ from upright.run.evidence import Metric, proportion
 from upright.synthesis.corpus import Corpus
 from upright.synthesis.evaluation.chains import conll, counts
 from upright.synthesis.evaluation.fairness import drawn
-from upright.synthesis.evaluation.part import SYNTHETIC, Arms, Part
+from upright.synthesis.evaluation.part import SYNTHETIC, TRAIN, Arms, Part
 from upright.synthesis.evaluation.persons import FEMALE, MALE, Reading, read
 from upright.synthesis.evaluation.ranker import Chain, Ranker, chains
 from upright.synthesis.evaluation.scores import resampled_sets
-from upright.synthesis.evaluation.sizes import TRAIN, equal, equal_rows
+from upright.synthesis.evaluation.sizes import equal, equal_rows
 
 Floats = NDArray[np.float64]
 Readings = Mapping[str, Sequence[Reading]]

@@ -11,7 +11,7 @@ from upright.run.evidence import Better, Metric, mean, proportion
 from upright.synthesis.evaluation.minhash import SIMILAR, near_duplicates
 from upright.synthesis.evaluation.part import SYNTHETIC, Arms, Part
 from upright.synthesis.evaluation.sizes import equal, estimate, halves
-from upright.synthesis.evaluation.words import Tokens, words_of
+from upright.synthesis.evaluation.tokens import Tokens, words_of
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

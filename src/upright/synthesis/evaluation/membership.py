@@ -18,8 +18,8 @@ from upright.run.measures.words import Passages, log_likelihood
 from upright.run.plots import lines
 from upright.synthesis.corpus import Corpus
 from upright.synthesis.evaluation.canaries import Canaries
-from upright.synthesis.evaluation.part import CONTROL, HELDOUT, SYNTHETIC, Arms, Part
-from upright.synthesis.evaluation.sides import LEAST, TRAIN, by_group, said, units
+from upright.synthesis.evaluation.part import CONTROL, HELDOUT, SYNTHETIC, TRAIN, Arms, Part
+from upright.synthesis.evaluation.sides import LEAST, by_group, said, units
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from upright.synthesis.evaluation.words import GOLDEN, Tokens, mixed
+from upright.synthesis.evaluation.tokens import GOLDEN, Tokens, mixed
 
 Ints = NDArray[np.int64]
 Keys = NDArray[np.uint64]

@@ -10,15 +10,14 @@ from upright.run.evidence import Metric
 from upright.run.measures.intervals import percentile, wilson
 from upright.run.measures.nearest import nearest
 from upright.run.plots import lines
-from upright.synthesis.evaluation.part import CONTROL, HELDOUT, SYNTHETIC, Arms, Part
-from upright.synthesis.evaluation.sides import TRAIN, matched, said, units
+from upright.synthesis.evaluation.part import CONTROL, HELDOUT, SYNTHETIC, TEST, TRAIN, Arms, Part
+from upright.synthesis.evaluation.sides import matched, said, units
 
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
 
 TITLE = "Nearest neighbours"
 CLOSER = "nearer to a train than to a held-out record"
-TEST = "test"
 QUANTILE = 0.05
 SAME = 1e-9
 """Distance up to which two vectors are of the same text."""

@@ -6,12 +6,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from upright.run.evidence import Metric, mean, paired_difference, proportion, ratio
-from upright.run.measures.words import Passages, words
+from upright.run.evidence import Metric, mean, paired_difference, proportion
+from upright.run.measures.words import Passages
 from upright.run.plots import lines
-from upright.synthesis.corpus import Corpus
-from upright.synthesis.evaluation.part import CONTROL, HELDOUT, SYNTHETIC, Arms, Part
-from upright.synthesis.evaluation.sides import TRAIN, matched, said
+from upright.synthesis.evaluation import clusters
+from upright.synthesis.evaluation.copies import COPY, Copies, Search
+from upright.synthesis.evaluation.part import CONTROL, HELDOUT, SYNTHETIC, TRAIN, Arms, Part
+from upright.synthesis.evaluation.sides import matched, said, units
 
 Flags = NDArray[np.bool_]
 Whole = NDArray[np.int64]
@@ -20,17 +21,15 @@ TITLE = "Passages of training records"
 LENGTHS = (5, 8, 13)
 DUPLICATES = (1, 5)
 """Words of a duplicate, at least: short records such as "none" are often the same by chance."""
-COPY = 50
-"""Words in a row that make a copy."""
-EVERY = "training records"
 
 
 class Texts(NamedTuple):
-    """All records as passages, with flags (texts,) by name: the arms, and train records matched to held-out ones."""
+    """All records as passages, with flags (texts,) by name: the arms, and as many train as held-out records."""
 
     passages: Passages
     place: Mapping[str, Flags]
-    collections: Mapping[str, Corpus]
+    unit: Whole
+    """Whom each text is about (texts,), numbered within each collection."""
 
     @property
     def judged(self) -> list[str]:
@@ -42,8 +41,12 @@ class Texts(NamedTuple):
         return [name for name in (TRAIN, HELDOUT) if name != arm]
 
 
-def overlaps_part(arms: Arms) -> Part:
-    """Shares of n-grams found in train and in held-out records, longest passages, copies and duplicates."""
+def overlaps_part(arms: Arms, search: Search) -> Part:
+    """Shares of n-grams found in train and in held-out records, longest passages, copies and duplicates.
+
+    Args:
+        search: for `arms.compared` among all training records, of which `arms.train` may be some.
+    """
     texts = _texts(arms)
     metrics = [metric for n in LENGTHS for arm in texts.judged for metric in _shares(texts, arm, n)]
     longest = {
@@ -52,31 +55,44 @@ def overlaps_part(arms: Arms) -> Part:
         for side in texts.references(arm)
     }
     metrics += _longest(longest)
-    metrics += [metric for arm in texts.judged for metric in _copies(texts, arm)]
-    return _part(arms, metrics, longest)
+    metrics += [metric for arm in texts.judged for metric in _copies(search.found[arm], arm)]
+    return _part(arms, metrics, longest, search.texts)
 
 
 def _texts(arms: Arms) -> Texts:
     train, heldout = matched(arms)
-    collections = {**arms.compared, HELDOUT: arms.heldout.take(heldout.tolist()), EVERY: arms.train}
+    collections = {
+        **arms.compared,
+        HELDOUT: arms.heldout.take(heldout.tolist()),
+        TRAIN: arms.train.take(train.tolist()),
+    }
     passages = Passages(text for corpus in collections.values() for text in corpus.texts)
     owner = np.repeat(np.arange(len(collections)), [len(corpus) for corpus in collections.values()])
-    place = {name: owner == i for i, name in enumerate(collections)}
-    place[TRAIN] = place[EVERY].copy()
-    place[TRAIN][place[EVERY]] = np.isin(np.arange(len(arms.train)), train)
-    return Texts(passages, place, collections)
+    unit = np.concatenate([units(corpus) for corpus in collections.values()])
+    return Texts(passages, {name: owner == i for i, name in enumerate(collections)}, unit)
 
 
 def _shares(texts: Texts, arm: str, n: int) -> Iterator[Metric]:
+    """Shares of the distinct n-grams, which are found by records together, and by whichever real units were drawn."""
     sides = texts.references(arm)
-    text, found = texts.passages.shared(n, texts.place[arm], [texts.place[side] for side in sides])
-    for side, hits in zip(sides, found, strict=True):
-        yield proportion(f"{n}-grams found in {side} records", int(hits.sum()), hits.size, split=arm, better="lower")
+    found = texts.passages.shared(n, texts.place[arm], [texts.place[side] for side in sides], texts.unit)
+    own = np.unique(texts.unit[found.text], return_inverse=True)[1]
+    sizes, total = np.bincount(own), own.size
+    hits = [np.bincount(own, weights=owners > 0) for owners in found.owners]
+    drawn = [
+        clusters.jackknife(_losses(only, texts.unit[texts.place[side]]), max(1, total))
+        for side, only in zip(sides, found.only, strict=True)
+    ]
+    for side, some, spread in zip(sides, hits, drawn, strict=True):
+        yield clusters.share(f"{n}-grams found in {side} records", some, sizes, split=arm, more=spread)
     if len(sides) == 2:
-        row = np.unique(text, return_inverse=True)[1]
-        more = np.bincount(row, weights=found[0].astype(float) - found[1])
         name = f"{n}-grams found in train, more than in held-out records"
-        yield ratio(name, more, np.bincount(row), split=arm, unit="proportion", better="lower")
+        yield clusters.excess(name, hits[0] - hits[1], sizes, split=arm, more=sum(drawn))
+
+
+def _losses(only: Whole, unit: Whole) -> Whole:
+    """n-grams that would not be found without each unit."""
+    return np.bincount(only[only >= 0], minlength=unit.max(initial=0) + 1)
 
 
 def _longest(longest: Mapping[tuple[str, str], Whole]) -> Iterator[Metric]:
@@ -89,24 +105,17 @@ def _longest(longest: Mapping[tuple[str, str], Whole]) -> Iterator[Metric]:
             yield paired_difference(name, *pair, split=arm, unit="words", better="lower")
 
 
-def _copies(texts: Texts, arm: str) -> Iterator[Metric]:
+def _copies(found: Copies, arm: str) -> Iterator[Metric]:
     """What was copied out of any training record."""
-    own = texts.place[arm]
-    length = texts.passages.longest(own, texts.place[EVERY])[own]
-    name = f"copies of {COPY} words and more of {EVERY}"
-    yield proportion(name, int((length >= COPY).sum()), length.size, split=arm, better="lower")
+    n, name = found.words.size, f"copies of {COPY} words and more of training records"
+    yield proportion(name, int(found.passage.sum()), n, split=arm, better="lower")
     for least in DUPLICATES:
-        name = f"duplicates of {EVERY}" + (f", of {least} words and more" if least > 1 else "")
-        yield proportion(name, _duplicates(texts, arm, least), length.size, split=arm, better="lower")
+        name = "duplicates of training records" + (f", of {least} words and more" if least > 1 else "")
+        hits = int((found.whole & (found.words >= least)).sum())
+        yield proportion(name, hits, n, split=arm, better="lower")
 
 
-def _duplicates(texts: Texts, arm: str, least: int) -> int:
-    """Records of at least so many words that are those of a training record, in order."""
-    known = {" ".join(own) for own in map(words, texts.collections[EVERY].texts) if len(own) >= least}
-    return sum(" ".join(words(text)) in known for text in texts.collections[arm].texts)
-
-
-def _part(arms: Arms, metrics: list[Metric], longest: Mapping[tuple[str, str], Whole]) -> Part:
+def _part(arms: Arms, metrics: list[Metric], longest: Mapping[tuple[str, str], Whole], searched: int) -> Part:
     size = min(len(arms.train), len(arms.heldout))
     more = next(m for m in metrics if m.split == SYNTHETIC and m.name.startswith("longest passage shared, more"))
     copies = next(m for m in metrics if m.split == SYNTHETIC and m.name.startswith("copies"))
@@ -124,12 +133,12 @@ def _part(arms: Arms, metrics: list[Metric], longest: Mapping[tuple[str, str], W
         f"punctuation, in {size:,} train and as many held-out records: what is found in both alike is the language of "
         f"the field, what is found in train alone was memorised. The longest passage shared with train is longer than "
         f"that with held-out records by {said(more)}; {said(copies)} of the records hold {COPY} words in a "
-        f"row of one of {len(arms.train):,} training records.",
+        f"row of any of the {searched:,} training records, which were all searched.",
         metrics,
         [(plot, "Longest passage of each record that also stands in a real one.")],
         limits=[
-            "Intervals of n-gram shares take n-grams as independent; those of differences resample "
-            "the written records, not the real ones: an excess just above 0 is no proof.",
+            "Intervals of n-gram shares allow for both: n-grams of a record are found together, and other real units "
+            "might have been drawn. Those of longest passages resample the written records alone.",
             "Copies with changed words are not found here; nearest neighbours show some of them.",
         ],
     )

@@ -8,6 +8,8 @@ from upright.synthesis.corpus import Corpus
 
 SYNTHETIC, CONTROL, HELDOUT = "synthetic", "control", "held-out"
 """The `split` of a metric: our records, those of the generator without privacy, and real ones."""
+TRAIN, TEST = "train", "test"
+"""The two further sides: what the generator learnt from, and what all is judged on."""
 
 
 @dataclass(frozen=True)

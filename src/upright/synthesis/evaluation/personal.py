@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upright.run.evidence import Metric, mean, proportion
-from upright.run.measures.intervals import walter
 from upright.run.measures.names import names
 from upright.run.measures.recognise import KINDS, Found, recognise
 from upright.run.measures.words import WORD, Passages
 from upright.run.plots import forest
 from upright.synthesis.corpus import Corpus
-from upright.synthesis.evaluation.part import CONTROL, HELDOUT, SYNTHETIC, Arms, Part
-from upright.synthesis.evaluation.sides import LEAST, TRAIN, by_group, listed, matched, said, units
+from upright.synthesis.evaluation import clusters
+from upright.synthesis.evaluation.part import CONTROL, HELDOUT, SYNTHETIC, TRAIN, Arms, Part
+from upright.synthesis.evaluation.sides import LEAST, by_group, listed, matched, said, units
 
 TITLE = "Personal data"
 LIFT = "leakage lift"
@@ -30,6 +30,14 @@ WINDOWS = (1, 2, 3, 4)
 Key = tuple[str, str]
 Flags = NDArray[np.bool_]
 Whole = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+class Held(NamedTuple):
+    """Entities by the unit that holds them, both (units,)."""
+
+    written: Floats
+    entities: Floats
 
 
 class Scan(NamedTuple):
@@ -43,10 +51,23 @@ class Scan(NamedTuple):
         rows = self.found if kept is None else [self.found[i] for i in np.flatnonzero(kept)]
         return {entity.key for row in rows for entity in row}
 
+    def pairs(self) -> set[tuple[Key, int]]:
+        """Entities with the units that hold them."""
+        owners = units(self.corpus).tolist()
+        return {(entity.key, unit) for row, unit in zip(self.found, owners, strict=True) for entity in row}
+
     def singles(self) -> set[Key]:
         """Entities that one unit alone holds."""
-        pairs = {(entity.key, unit) for row, unit in zip(self.found, units(self.corpus), strict=True) for entity in row}
-        return {key for key, count in Counter(key for key, _ in pairs).items() if count == 1}
+        return {key for key, count in Counter(key for key, _ in self.pairs()).items() if count == 1}
+
+    def held(self, keys: set[Key], written: set[Key]) -> Held:
+        """How many of `keys` each unit holds, and was written; what k units hold counts 1 / k for each."""
+        pairs = [(key, unit) for key, unit in self.pairs() if key in keys]
+        several = Counter(key for key, _ in pairs)
+        weights = np.array([1 / several[key] for key, _ in pairs])
+        hit = np.array([key in written for key, _ in pairs], dtype=float)
+        unit = np.unique(np.array([unit for _, unit in pairs], dtype=np.int64), return_inverse=True)[1]
+        return Held(*(np.bincount(unit, weights=some).astype(float) for some in (weights * hit, weights)))
 
 
 def entities(text: str, known: frozenset[str] = frozenset()) -> list[Found]:
@@ -107,36 +128,36 @@ def _rates(split: str, scan: Scan, real: Mapping[str, Scan]) -> Iterator[Metric]
 
 def _lifts(split: str, scan: Scan, real: Mapping[str, Scan], arms: Arms) -> Iterator[Metric]:
     own, train, heldout = scan.keys(), real[TRAIN].keys(), real[HELDOUT].keys()
-    for side, keys in ((TRAIN, train - heldout), (HELDOUT, heldout - train)):
-        name = f"entities of {side} records alone that were written"
-        yield proportion(name, len(own & keys), len(keys), split=split, better="lower")
-    yield lift(LIFT, own, train - heldout, heldout - train, split)
-    singles = [real[side].singles() for side in (TRAIN, HELDOUT)]
-    yield lift(f"{LIFT}, entities of one unit", own, singles[0] - heldout, singles[1] - train, split)
+    alone = train - heldout, heldout - train
+
+    def lifted(name: str, first: set[Key], second: set[Key]) -> Metric:
+        return lift(name, real[TRAIN].held(first, own), real[HELDOUT].held(second, own), split)
+
+    for side, keys in zip((TRAIN, HELDOUT), alone, strict=True):
+        yield clusters.share(
+            f"entities of {side} records alone that were written", *real[side].held(keys, own), split=split
+        )
+    yield lifted(LIFT, *alone)
+    yield lifted(f"{LIFT}, entities of one unit", real[TRAIN].singles() - heldout, real[HELDOUT].singles() - train)
     flags = {side: by_group(arms, real[side].corpus) for side in real}
     for group in sorted(set(flags[TRAIN]) & set(flags[HELDOUT])):
         sides = real[TRAIN].keys(flags[TRAIN][group]) - heldout, real[HELDOUT].keys(flags[HELDOUT][group]) - train
         if min(map(len, sides)) >= LEAST:
-            yield lift(f"{LIFT}, {group[0]} {group[1]}", own, *sides, split)
+            yield lifted(f"{LIFT}, {group[0]} {group[1]}", *sides)
 
 
-def lift(name: str, written: set[Key], train: set[Key], heldout: set[Key], split: str) -> Metric:
+def lift(name: str, train: Held, heldout: Held, split: str) -> Metric:
     """Share of the train entities that were written over that of the held-out ones, 1/2 added to every count.
 
     1 says that nothing was memorised, however high both are. The value is None where nothing of either was written.
+    The interval is one for entities that leak with their unit.
     """
-    hits, sizes = (len(written & train), len(written & heldout)), (len(train), len(heldout))
-    value, (low, high) = walter(hits[0], sizes[0], hits[1], sizes[1])
-    known = sum(hits) > 0 and all(sizes)
-    return Metric(
-        name=name,
-        split=split,
-        value=float(value) if known else None,
-        n=sum(sizes),
-        ci_low=float(low) if known else None,
-        ci_high=float(high) if known else None,
-        better="lower",
-    )
+    n = round(float(train.entities.sum() + heldout.entities.sum()))
+    known = train.entities.size and heldout.entities.size and train.written.sum() + heldout.written.sum() > 0
+    if not known:
+        return Metric(name=name, split=split, value=None, n=n, better="lower")
+    value, low, high = clusters.quotient(train, heldout)
+    return Metric(name=name, split=split, value=value, n=n, ci_low=low, ci_high=high, better="lower")
 
 
 # --- phrases ---------------------------------------------------------------------------------------------------
@@ -205,7 +226,7 @@ def _part(arms: Arms, metrics: Sequence[Metric], written: Mapping[str, Scan], re
         [
             "Names are capitalised words in a row that do not open a sentence, or follow a title: places and products "
             "count as well, lone first names at the start of a sentence do not.",
-            "Intervals of lifts take entities as independent; those of one unit may leak together.",
+            "Intervals of lifts allow for units whose entities leak together; those of the other shares do not.",
         ],
     )
 

@@ -13,8 +13,6 @@ Whole = NDArray[np.int64]
 
 LEAST = 30
 """Records of a group on each side, below which it gets no number of its own."""
-TRAIN = "train"
-"""Name of the training records beside the splits of a metric."""
 
 
 def matched(arms: Arms) -> tuple[Whole, Whole]:

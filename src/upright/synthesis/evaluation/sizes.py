@@ -13,9 +13,6 @@ from upright.synthesis.corpus import Corpus
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-TRAIN, TEST = "train", "test"
-"""Names of the two further sides: what the generator learnt from, and what all is judged on."""
-
 
 def equal_rows(sizes: Mapping[str, int], seed: int) -> dict[str, Ints]:
     """Rows of each side, in order: as many as the smallest side has, drawn without replacement."""

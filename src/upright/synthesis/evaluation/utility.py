@@ -16,9 +16,9 @@ from upright.run.measures.intervals import percentile
 from upright.synthesis.corpus import Corpus
 from upright.synthesis.evaluation import classifier
 from upright.synthesis.evaluation.fairness import Judged, by_group, drawn
-from upright.synthesis.evaluation.part import CONTROL, HELDOUT, SYNTHETIC, Arms, Part
+from upright.synthesis.evaluation.part import CONTROL, HELDOUT, SYNTHETIC, TEST, TRAIN, Arms, Part
 from upright.synthesis.evaluation.scores import macro_f1, resampled_sets, tally
-from upright.synthesis.evaluation.sizes import TEST, TRAIN, equal
+from upright.synthesis.evaluation.sizes import equal
 
 Floats = NDArray[np.float64]
 
@@ -31,6 +31,9 @@ SHOWN = 12
 def utility_part(arms: Arms, resamples: int) -> Part:
     """Accuracy and macro-F1 of classifiers on real test records, also by group, and the shares of the groups.
 
+    Classifiers learn the labels and the groups: how well a group is told from the text is a use of its own, and says
+    whether the records carry what is known of it. Errors by group are those of the first label's classifier.
+
     Args:
         resamples: resampled test sets that the intervals come from.
 
@@ -39,12 +42,16 @@ def utility_part(arms: Arms, resamples: int) -> Part:
     """
     sides = equal(arms.compared, arms.seed)
     size = len(sides[SYNTHETIC])
+    if not arms.labels and not arms.groups:
+        return Part(
+            TITLE, "Nothing was measured.", limits=["No classifier was trained: there are no labels or groups."]
+        )
     if not size or not len(arms.test):
         return Part(TITLE, "Nothing was measured.", limits=["No classifier was trained: a side has no records."])
     taught = {**sides, TRAIN: arms.train}
     features = classifier.features({name: side.texts for name, side in {**taught, TEST: arms.test}.items()})
     metrics: list[Metric] = []
-    limits: list[str] = []
+    limits = [] if arms.labels else ["No label was named (labels), so nothing is said of errors by group."]
     for column in (*arms.labels, *arms.groups):
         judged = _judged(arms, column, taught, features, resamples)
         if judged is None:

@@ -8,7 +8,7 @@ from upright.errors import UserError
 from upright.synthesis.codes import Codes
 from upright.synthesis.config import Config
 from upright.synthesis.generators.protocol import Generator, Task
-from upright.synthesis.sampling import Item, work_of
+from upright.synthesis.sampling import Draft, Item, work_of
 
 MODULES = {"tuned": "tuned", "ngrams": "counted", "evolution": "evolved", "prompted": "shown"}
 """Module of this package that has `fit` for each name of the setting `generator`."""
@@ -30,7 +30,7 @@ def check_engine(config: Config) -> None:
         )
 
 
-def reopened(config: Config, codes: Codes, out: Path) -> Work[Item, str]:
+def reopened(config: Config, codes: Codes, out: Path) -> Work[Item, Draft]:
     """What writes with the model that lies in `out`, for a worker of a cluster."""
     from upright.synthesis.generators.tuned import reopen
 

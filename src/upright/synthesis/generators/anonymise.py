@@ -11,12 +11,11 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from upright.run.measures.names import ONE, TITLES, names
 from upright.run.measures.recognise import MONTHS, Found, recognise
-
-Style = Literal["invented", "tags"]
+from upright.synthesis.config import Style
 
 _NAMES = rf"{ONE}(?: +(?:[A-Z]\. +)?{ONE}){{0,2}}"
 _TITLES = rf"{TITLES}|doctor|professor|nurse|judge|rev|sister|brother|officer|captain"

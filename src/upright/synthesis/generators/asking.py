@@ -14,10 +14,9 @@ from torch import Tensor
 from upright.errors import UserError
 from upright.run.files import atomic
 from upright.training.private.accounting import Accountant, epsilon, query_noise_for
-from upright.training.private.gradients import coefficients
 from upright.training.private.noise import Randomness, Secure
 from upright.training.private.plan import Plan, Query
-from upright.training.private.training import Certificate
+from upright.training.private.training import Certificate, noisy_sum
 
 
 def plan_of(
@@ -85,10 +84,7 @@ class Queries:
         return epsilon(self.plan.mechanism(0, self._asked), self.plan.delta, self.plan.accountant)
 
     def ask(self, name: str, contributions: Tensor) -> Tensor:
-        """A noisy sum (k,) in float64 of what each unit contributes (units, k): a dense or a sparse COO tensor.
-
-        Contributions longer than the query's sensitivity are scaled down to it; what is not finite counts 0. All k
-        sums get noise, also those to which nobody contributes.
+        """A noisy sum (k,) of what each unit contributes (units, k), see `noisy_sum`.
 
         Raises:
             UserError: for a query that was not planned, or was answered as often as planned.
@@ -102,7 +98,7 @@ class Queries:
         self._asked[name] += 1  # first of all, so that no failure can leave an answer uncounted
         answers = self._answers[name]
         if number == len(answers):
-            answers.append(self._answer(name, contributions))
+            answers.append(noisy_sum(contributions, self.plan.query(name), self._randomness))
             self._save()
         if len(answers[number]) != contributions.shape[1]:
             raise ValueError(f"{name}: the saved answer has {len(answers[number])} sums, not {contributions.shape[1]}")
@@ -124,11 +120,6 @@ class Queries:
             secret=isinstance(self._randomness, Secure),
         )
 
-    def _answer(self, name: str, contributions: Tensor) -> Tensor:
-        total = _clipped_sum(contributions, self.plan.query(name).sensitivity)
-        deviation = self.deviation(name)
-        return total + deviation * self._randomness.normal(total) if deviation else total
-
     def _save(self) -> None:
         if self._state is None:
             return
@@ -143,14 +134,3 @@ class Queries:
             raise ValueError(f"{path}: got answers of the plan {found['plan']}; must be of {self.plan.as_dict()}")
         self._randomness.restore(found["randomness"])
         self._answers = found["answers"]
-
-
-def _clipped_sum(contributions: Tensor, most: float) -> Tensor:
-    """Σ min(1, most / ‖v_i‖) v_i (k,) over the rows v_i."""
-    entries = contributions.to_sparse_coo().coalesce()
-    (row, column), values = entries.indices(), entries.values().double()
-    squares = torch.zeros(len(contributions), dtype=torch.float64, device=values.device)
-    scale = coefficients(squares.index_add(0, row, values**2).sqrt(), most)
-    clipped = torch.where(scale[row] > 0, values * scale[row], 0.0)
-    total = torch.zeros(contributions.shape[1], dtype=torch.float64, device=values.device)
-    return total.index_add(0, column, clipped)

@@ -2,15 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from upright.errors import UserError
 from upright.models import causal
+from upright.synthesis.config import Config
 from upright.synthesis.corpus import Code
-from upright.synthesis.generators.ngrams import QUERY, NgramModel, public_words
+from upright.synthesis.generators.ngrams import QUERY, NgramModel
 from upright.synthesis.generators.protocol import Task, uniforms
 from upright.synthesis.generators.queried import Queried, queries_for, shares_of
+from upright.synthesis.generators.spelling import public_words, words_of
+from upright.synthesis.sampling import Draft
 from upright.training.private import Secure
 
 
@@ -21,7 +25,7 @@ class Counted(Queried):
     counts: NgramModel
     words: int
 
-    def write(self, codes: Sequence[Code], seeds: Sequence[int]) -> list[str]:
+    def write(self, codes: Sequence[Code], seeds: Sequence[int]) -> list[Draft]:
         """As `Generator.write`."""
         return self.counts.write(codes, uniforms(seeds, self.words))
 
@@ -30,11 +34,11 @@ def fit(task: Task) -> Counted:
     """Count the n-grams of the records; a resumed run counts anew and gets the answers that were given.
 
     Raises:
-        UserError: for a model without a vocabulary of words, too many codes, and a budget that does not suffice.
+        UserError: for a vocabulary without words, too many codes, and a budget that does not suffice.
         MissingExtra: without dp-accounting.
     """
     config, how = task.config, task.config.ngrams
-    vocabulary = _vocabulary(config.model)
+    vocabulary = _vocabulary(config.model, how.vocabulary)
     queries = queries_for(task, QUERY, how.order)
     counts = NgramModel.fit(
         task.corpus, task.codes.combinations, vocabulary, queries, _chance(task), how.order, how.per_record
@@ -43,18 +47,33 @@ def fit(task: Task) -> Counted:
     return Counted(
         certificate=queries.certificate(),
         shares=shares,
-        learnt=(*drowned, *_limits(counts, config.model, how.order)),
+        learnt=(*drowned, *_limits(counts, config)),
         counts=counts,
         words=config.sampling.tokens,
     )
 
 
-def _vocabulary(model: str) -> list[str]:
+def _vocabulary(model: str, path: Path | None) -> list[str]:
+    if path is not None:
+        return _words_in(path)
     tokenizer, _ = causal.peek(model)
     found = public_words(tokenizer.get_vocab())
     if not found:
-        raise UserError(f"model={model}: its tokenizer has no words, from which n-grams are counted; use another model")
+        raise UserError(
+            f"model={model}: its tokenizer has no words, of which n-grams are counted; give words (ngrams.vocabulary)"
+        )
     return found
+
+
+def _words_in(path: Path) -> list[str]:
+    """The words and marks of a public text, sorted."""
+    try:
+        found = words_of(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"ngrams.vocabulary={path}: cannot be read ({error}); give a text file in UTF-8") from error
+    if not found:
+        raise UserError(f"ngrams.vocabulary={path}: has no words; give a text file of public words")
+    return sorted(set(found))
 
 
 def _chance(task: Task) -> np.random.Generator:
@@ -67,10 +86,12 @@ def _chance(task: Task) -> np.random.Generator:
     return np.random.default_rng(None if secret else task.seed_for("n-grams"))
 
 
-def _limits(counts: NgramModel, model: str, order: int) -> list[str]:
+def _limits(counts: NgramModel, config: Config) -> list[str]:
+    order, own = config.ngrams.order, config.ngrams.vocabulary
+    public = f"of {own}" if own else f"that are tokens of {config.model}"
     found = [
-        f"Only the {len(counts.vocabulary):,} words and marks that are tokens of {model} are counted and written, all "
-        "in lower case but at the beginning of a sentence.",
+        f"Only the {len(counts.vocabulary):,} words and marks {public} are counted and written, all in lower case but "
+        "at the beginning of a sentence.",
         "Words are drawn from the noised counts as they are: sampling.temperature, top_k and top_p play no role.",
     ]
     empty = [n + 1 for n in range(order) if n >= len(counts.levels) or not len(counts.levels[n].cells)]

@@ -22,11 +22,11 @@ from torch import Tensor
 
 from upright.synthesis.corpus import Code, Corpus
 from upright.synthesis.generators.asking import Queries
-from upright.synthesis.sampling import Keep, seed_of
+from upright.synthesis.sampling import Draft, Keep, seed_of
 
-Write = Callable[[Sequence[Code], Sequence[int]], Sequence[str]]
+Write = Callable[[Sequence[Code], Sequence[int]], Sequence[Draft]]
 """(codes, seeds) to texts of the public model."""
-Vary = Callable[[Sequence[str], Sequence[Code], Sequence[int]], Sequence[str]]
+Vary = Callable[[Sequence[Draft], Sequence[Code], Sequence[int]], Sequence[Draft]]
 """(texts, codes, seeds) to other texts of the same codes."""
 Embed = Callable[[Sequence[str]], Any]
 """Texts to vectors (n, d): lists, arrays or tensors."""
@@ -38,7 +38,7 @@ PART = 4096
 """Texts that are embedded at once."""
 
 
-def _at_once(name: str, compute: Callable[[], list[str]]) -> list[str]:
+def _at_once(name: str, compute: Callable[[], list[Draft]]) -> list[Draft]:
     return compute()
 
 
@@ -68,24 +68,24 @@ class Population:
         own: the text that belongs to a seed; for the seed of another text a variation is written.
     """
 
-    texts: dict[Code, list[str]]
+    texts: dict[Code, list[Draft]]
     vary: Vary
     rounds: Sequence[Round]
-    own: dict[int, str] = field(default_factory=dict)
+    own: dict[int, Draft] = field(default_factory=dict)
 
     def given_to(self, codes: Sequence[Code], seeds: Sequence[int]) -> "Population":
         """Each evolved text belongs to one of `seeds`, the best of a code to the first of that code."""
         left = {code: iter(texts) for code, texts in self.texts.items()}
         pairs = ((seed, next(left.get(code, iter(())), None)) for code, seed in zip(codes, seeds, strict=True))
-        return replace(self, own={seed: text for seed, text in pairs if text is not None})
+        return replace(self, own={seed: draft for seed, draft in pairs if draft is not None})
 
-    def write(self, codes: Sequence[Code], seeds: Sequence[int]) -> list[str]:
+    def write(self, codes: Sequence[Code], seeds: Sequence[int]) -> list[Draft]:
         """A text for each of `codes`; each depends on its code and its seed alone.
 
         Raises:
             ValueError: for a code that nothing evolved for.
         """
-        found, again = list[str](), list[int]()
+        found, again = list[Draft](), list[int]()
         for i, (code, seed) in enumerate(zip(codes, seeds, strict=True)):
             if code not in self.texts:
                 raise ValueError(f"code {code}: nothing evolved for it; must be one of {sorted(self.texts)}")
@@ -94,8 +94,8 @@ class Population:
             found.append(self.own.get(seed) or random.Random(seed).choice(self.texts[code]))
         if again:
             varied = self.vary([found[i] for i in again], [codes[i] for i in again], [seeds[i] for i in again])
-            for i, text in zip(again, varied, strict=True):
-                found[i] = text
+            for i, draft in zip(again, varied, strict=True):
+                found[i] = draft
         return found
 
 
@@ -135,32 +135,32 @@ class Evolution:
             raise ValueError(f"sensitivity {queries.plan.query(QUERY).sensitivity}; must be the root of {self.votes}")
         private, units = self._embedded(corpus.texts), _units(corpus)
         owns = [code for code in codes for _ in range(self.variations)]
-        texts = self.keep("candidates-0", lambda: list(self.write(owns, self._seeds(len(owns), 0))))
-        vectors, history = self._embedded(texts), list[Round]()
+        drafts = self.keep("candidates-0", lambda: list(self.write(owns, self._seeds(len(owns), 0))))
+        vectors, history = self._embedded(_texts(drafts)), list[Round]()
         for number in range(1, self.rounds + 1):
             ballot = votes(private, corpus.codes, units, queries.units, vectors, owns, self.votes)
             noisy = queries.ask(QUERY, ballot)
             counts = torch.where(noisy > self.threshold, noisy - self.threshold, 0.0)
             kept = best(counts, owns, codes)
             history.append(_round(counts, kept))
-            texts, vectors, owns = [texts[i] for i in kept], vectors[kept], [owns[i] for i in kept]
+            drafts, vectors, owns = [drafts[i] for i in kept], vectors[kept], [owns[i] for i in kept]
             if number < self.rounds and self.variations > 1:
-                varied, theirs = self._varied(texts, owns, codes, number)
-                texts, owns = texts + varied, owns + theirs
-                vectors = torch.cat([vectors, self._embedded(varied)])
-        found: dict[Code, list[str]] = defaultdict(list)
-        for text, code in zip(texts, owns, strict=True):
-            found[code].append(text)
+                varied, theirs = self._varied(drafts, owns, codes, number)
+                drafts, owns = drafts + varied, owns + theirs
+                vectors = torch.cat([vectors, self._embedded(_texts(varied))])
+        found: dict[Code, list[Draft]] = defaultdict(list)
+        for draft, code in zip(drafts, owns, strict=True):
+            found[code].append(draft)
         return Population(dict(found), self.vary, history)
 
     def _varied(
-        self, texts: Sequence[str], owns: Sequence[Code], wanted: Sequence[Code], number: int
-    ) -> tuple[list[str], list[Code]]:
+        self, drafts: Sequence[Draft], owns: Sequence[Code], wanted: Sequence[Code], number: int
+    ) -> tuple[list[Draft], list[Code]]:
         """Variations of the texts, of each code in turn, that fill the places of the next round; and their codes."""
         counts, rows = Counter(wanted), list[int]()
         for code, places in _by_code(owns).items():
             rows += [int(places[i % len(places)]) for i in range(self.variations * counts[code] - len(places))]
-        old, codes, seeds = [texts[i] for i in rows], [owns[i] for i in rows], self._seeds(len(rows), number)
+        old, codes, seeds = [drafts[i] for i in rows], [owns[i] for i in rows], self._seeds(len(rows), number)
         return self.keep(f"candidates-{number}", lambda: list(self.vary(old, codes, seeds))), codes
 
     def _embedded(self, texts: Sequence[str]) -> Tensor:
@@ -170,6 +170,10 @@ class Evolution:
 
     def _seeds(self, count: int, number: int) -> list[int]:
         return [seed_of(self.seed, place, number) for place in range(count)]
+
+
+def _texts(drafts: Sequence[Draft]) -> list[str]:
+    return [draft.text for draft in drafts]
 
 
 def votes(

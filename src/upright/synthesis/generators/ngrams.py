@@ -12,8 +12,7 @@ other, so that one unit more leaves the law of the others' contributions as it w
 """
 
 import math
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -24,6 +23,8 @@ import torch
 from upright.errors import UserError
 from upright.synthesis.corpus import Code, Corpus
 from upright.synthesis.generators.asking import Queries
+from upright.synthesis.generators.spelling import spelled, words_of
+from upright.synthesis.sampling import Draft
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -32,37 +33,6 @@ QUERY = "n-grams"
 MOST_CELLS = 2**23
 """Cells of a table, and contexts times words of the next one: 64 MiB."""
 NONE = -1
-_WORD = re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]")
-_TOKEN = re.compile(r"[Ġ▁ ](\w+(?:['\u2019]\w+)*)|([^\w\sĠ▁])")
-
-
-def words_of(text: str) -> list[str]:
-    """Words and marks of a text, in lower case.
-
-    >>> words_of("It's a 7-day course.")
-    ["it's", 'a', '7', '-', 'day', 'course', '.']
-    """
-    return _WORD.findall(text.lower())
-
-
-def spelled(words: Sequence[str]) -> str:
-    """A text of words and marks, set as in print.
-
-    >>> spelled(["it's", "a", "7", "-", "day", "course", "(", "or", "so", ")", ".", "good", "."])
-    "It's a 7-day course (or so). Good."
-    """
-    text = re.sub(r" (?=[.,;:!?)\]%])|(?<=[(\[]) | (?=[-/])|(?<=[-/]) ", "", " ".join(words))
-    return re.sub(r"(^|[.!?] )(\w)", lambda found: found[1] + found[2].upper(), text)
-
-
-def public_words(tokens: Iterable[str]) -> list[str]:
-    """Words that begin with a space, and marks, among the tokens of a public model, sorted.
-
-    >>> public_words(["Ġpain", "ain", "▁Pain", ".", "<s>", "Ġknee"])
-    ['.', 'knee', 'pain']
-    """
-    spaced = (_TOKEN.fullmatch(token) for token in tokens)
-    return sorted({(found[1] or found[2]).lower() for found in spaced if found})
 
 
 class Stream(NamedTuple):
@@ -134,8 +104,8 @@ class NgramModel:
         vocabulary: Sequence[str],
         queries: Queries,
         rng: np.random.Generator,
-        order: int = 2,
-        per_record: int = 40,
+        order: int,
+        per_record: int,
     ) -> "NgramModel":
         """Ask for the counts of orders 1 to `order`: that many times the query `QUERY`, of sensitivity 1.
 
@@ -158,7 +128,7 @@ class NgramModel:
                 break
         return cls(tuple(vocabulary), tuple(codes), tuple(levels))
 
-    def write(self, codes: Sequence[Code], draws: Floats) -> list[str]:
+    def write(self, codes: Sequence[Code], draws: Floats) -> list[Draft]:
         """A text for each of `codes`, all rows together, a word at a time.
 
         The next word is drawn from the longest context that has counts, for the code before all codes.
@@ -178,7 +148,8 @@ class NgramModel:
             if not len(live):
                 break
             state = self._step(state, symbols)
-        return [spelled(words) for words in lines]
+        ended = ~np.isin(np.arange(len(lines)), live)
+        return [Draft(spelled(words), bool(ended[i])) for i, words in enumerate(lines)]
 
     def _start(self, owns: Integers) -> Integers:
         """Rows (orders, 2, B) at the beginning of texts of these codes, for the code and for all."""
@@ -221,7 +192,7 @@ class _Count:
         if self.width * self.height > MOST_CELLS:
             raise UserError(
                 f"n-grams of {len(codes)} codes and {len(vocabulary)} words: a table has at most {MOST_CELLS} cells; "
-                "give fewer labels and groups"
+                "give fewer labels and groups, or words (ngrams.vocabulary)"
             )
         self._stream, self._queries, self._rng, self._most = stream(corpus.texts, vocabulary), queries, rng, most
         unit = dict[Any, int]()
@@ -242,8 +213,9 @@ class _Count:
         held = cells >= 0
         values = torch.full((int(held.sum()),), 1 / math.sqrt(2 * self._most), dtype=torch.float64)
         index = torch.from_numpy(np.stack([unit[held], cells[held]]))
-        size = (self._queries.units, height * self.width)
-        given = torch.sparse_coo_tensor(index, values, size, check_invariants=True)
+        given = torch.sparse_coo_tensor(
+            index, values, (self._queries.units, height * self.width), check_invariants=True
+        )
         noisy: Floats = self._queries.ask(QUERY, given).numpy()
         return noisy
 

@@ -4,18 +4,19 @@ What the model is shown it can repeat, and anonymisation finds only what has a f
 The records so written are for comparison, or for a release that other means protect.
 """
 
-import asyncio
 import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any
 
 from upright.errors import UserError
-from upright.models.chat import Client, Message, Sampling, together
+from upright.models.chat import Client, Message, Sampling
 from upright.synthesis.corpus import Code, Corpus
 from upright.synthesis.generators.anonymise import Anonymiser
+from upright.synthesis.generators.calls import Spend, answered
+from upright.synthesis.sampling import Draft
 
 TASK = """You write invented records for software tests. Each describes people and events that do not exist.
 
@@ -40,16 +41,17 @@ class Prompted:
         task: the prompt, with {examples} and {code}.
         raw: the model continues texts and follows no instructions: it is given records, one below the other.
         note: takes (stage, reason, seed) of a record that could not be written.
+        spend: takes what the calls have cost.
     """
 
-    guarantee: ClassVar[None] = None
     chat: Client
     examples: Mapping[Code, Sequence[str]]
     describe: Callable[[Code], str]
     found: Counter[str]
     sampling: Sampling
     note: Callable[[str, str, object], None]
-    shown: int = 4
+    spend: Spend
+    shown: int
     task: str = TASK
     raw: bool = False
     used: Counter[int] = field(default_factory=Counter)
@@ -73,22 +75,18 @@ class Prompted:
         if missing:
             raise UserError(f"the instructions lack {' and '.join(missing)}; put each where the text should stand")
 
-    def write(self, codes: Sequence[Code], seeds: Sequence[int]) -> list[str]:
+    def write(self, codes: Sequence[Code], seeds: Sequence[int]) -> list[Draft]:
         """A text for each of `codes`, from its own seed; an empty one where the call failed, as `note` is told."""
-        return asyncio.run(self._all(codes, seeds))
+        return answered(self.chat, map(self._one, codes, seeds), self.spend)
 
-    async def _all(self, codes: Sequence[Code], seeds: Sequence[int]) -> list[str]:
-        async with self.chat:
-            return await together(*map(self._one, codes, seeds))
-
-    async def _one(self, code: Code, seed: int) -> str:
+    async def _one(self, code: Code, seed: int) -> Draft:
         messages, stop = self._prompt(code, random.Random(seed))
         sampling = replace(self.sampling, seed=seed % 2**31, stop=(*self.sampling.stop, *stop))
         (answer,) = await self.chat.complete(messages, sampling)
         text = "" if answer.finish == "error" else read(answer.text)
         if not text:
             self.note("prompted", answer.error or "the answer holds no record", seed)
-        return text
+        return Draft(text, answer.finish != "length")
 
     def _prompt(self, code: Code, rng: random.Random) -> tuple[list[Message], tuple[str, ...]]:
         """The prompt with as many examples as fit beside the answer, and what ends the answer."""

@@ -13,9 +13,9 @@ from upright.models.causal import CausalModel
 from upright.synthesis.codes import Codes
 from upright.synthesis.config import Config
 from upright.synthesis.corpus import Code, Corpus
-from upright.synthesis.generators.asking import Queries
-from upright.synthesis.sampling import Keep
-from upright.synthesis.shares import QUERY, contributions, drawn, noised_shares, open_shares, settled
+from upright.synthesis.generators.calls import Spend
+from upright.synthesis.sampling import Draft, Keep
+from upright.synthesis.shares import balanced, drawn
 from upright.training.private import Certificate, Randomness, Secure, Seeded
 
 
@@ -33,6 +33,7 @@ class Task:
         out: folder of what is handed over, such as an adapter.
         keep: keeps what was written on the way over a kill; None keeps nothing.
         note: takes (stage, reason, row) of what was left out.
+        spend: takes what calls of a chat model have cost.
         control: whether this is the generator without privacy, of which nothing is handed over.
         given: codes to write for, where they are not drawn from shares that this task finds: those of the release.
         planted: units at the end of `members` that are canaries; they are learnt, but not counted.
@@ -47,6 +48,7 @@ class Task:
     out: Path
     keep: Keep | None = None
     note: Callable[[str, str, object], None] = lambda stage, reason, row: None
+    spend: Spend = lambda spent: None
     control: bool = False
     planted: int = 0
     given: Sequence[Code] | None = None
@@ -68,6 +70,7 @@ class Task:
         """The codes of the records to write, in their order."""
         if self.given is not None:
             return self.given
+        shares = balanced(shares, self.config.codes.balance)
         return drawn(self.codes.combinations, shares, self.config.records, self.seed_for("codes"))
 
     def randomness(self, name: str) -> Randomness:
@@ -96,17 +99,8 @@ class Generator(Protocol):
     def limits(self) -> Sequence[str]:
         """What a reader of the report must know of how it learnt."""
 
-    def write(self, codes: Sequence[Code], seeds: Sequence[int]) -> list[str]:
+    def write(self, codes: Sequence[Code], seeds: Sequence[int]) -> Sequence[Draft | str]:
         """One text for each code; each drawn from its own seed, whatever else is written beside it."""
-
-
-def asked_shares(task: Task, queries: Queries) -> tuple[NDArray[np.float64], list[str]]:
-    """The share of each code, from a noised query where it is private, and what a reader must know of it."""
-    if QUERY not in queries.plan.allowance:
-        return settled(open_shares(task.config.codes.counts, task.codes))
-    given = contributions(task.unit_codes, task.codes.combinations)
-    counts = queries.ask(QUERY, given).double().numpy()
-    return settled(noised_shares(counts, queries.deviation(QUERY)))
 
 
 def members_of(corpus: Corpus) -> list[list[int]]:

@@ -89,7 +89,7 @@ def shares_of(task: Task, queries: Queries) -> tuple[Floats, list[str]]:
     if QUERY not in queries.plan.allowance:
         return settled(open_shares(task.config.codes.counts, codes))
     counts = queries.ask(QUERY, contributions(task.unit_codes, codes.combinations))
-    return settled(noised_shares(counts.numpy(), queries.deviation(QUERY)))
+    return settled(noised_shares(counts.double().numpy(), queries.deviation(QUERY)))
 
 
 def described(codes: Codes, code: Code) -> str:

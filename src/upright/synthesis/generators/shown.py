@@ -12,6 +12,7 @@ from upright.synthesis.generators.anonymise import Anonymiser
 from upright.synthesis.generators.prompted import TASK, Prompted
 from upright.synthesis.generators.protocol import Task
 from upright.synthesis.generators.queried import Queried, asked_for, described, queries_of_counts, shares_of
+from upright.synthesis.sampling import Draft
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,7 @@ class Shown(Queried):
             "their code, or no more fitted.",
         )
 
-    def write(self, codes: Sequence[Code], seeds: Sequence[int]) -> list[str]:
+    def write(self, codes: Sequence[Code], seeds: Sequence[int]) -> list[Draft]:
         """As `Generator.write`; empty where a call failed, as `Task.note` is told."""
         return self.prompted.write(codes, seeds)
 
@@ -45,16 +46,17 @@ def fit(task: Task) -> Shown:
         UserError: for a chat model that cannot be opened, instructions that cannot be used, and a δ that is too large.
         MissingExtra: without dp-accounting, if counts are noised.
     """
-    config = task.config
+    config, how = task.config, task.config.prompted
     prompted = Prompted.fit(
         task.corpus,
         open_chat(config.chat),
         lambda code: described(task.codes, code),
-        Anonymiser("invented", random.Random(task.seed_for("anonymise"))),
+        Anonymiser(how.style, random.Random(task.seed_for("anonymise")), how.thorough),
         sampling=asked_for(config),
         note=task.note,
-        shown=config.prompted.examples,
-        task=_instructions(config.prompted.instructions),
+        spend=task.spend,
+        shown=how.examples,
+        task=_instructions(how.instructions),
         raw=config.chat.raw or config.chat.model.startswith("lab:"),
     )
     shares, drowned = shares_of(task, queries_of_counts(task))

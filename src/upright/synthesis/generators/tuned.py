@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from upright.errors import MissingExtra, UserError
 from upright.models import causal
 from upright.models.causal import CausalModel
-from upright.models.generate import generate
+from upright.models.generate import Guidance, generate
 from upright.run.files import atomic
 from upright.run.progress import progress
 from upright.synthesis.budget import tuning_plan
@@ -52,6 +52,7 @@ class Tuned:
         """As `Generator.write`."""
         prompts = [self.codes.prompt(code).rstrip(" ") for code in codes]
         how = self.sampling
+        guided = how.guidance > 1 and bool(self.codes.columns)
         texts = generate(
             self.model,
             prompts,
@@ -62,6 +63,7 @@ class Tuned:
             top_p=how.top_p,
             batch_rows=self.rows,
             draws=torch.from_numpy(uniforms(seeds, how.tokens)),
+            guidance=Guidance(how.guidance, self.codes.neutral.rstrip(" ")) if guided else None,
         )
         return [text.strip() for text in texts]
 

@@ -1,12 +1,13 @@
 """Variations of a text by a public model, as private evolution needs them: none looks at a private record."""
 
-import asyncio
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from upright.models.chat import Client, Completion, Message, Sampling, together
+from upright.models.chat import Client, Completion, Message, Sampling
 from upright.synthesis.corpus import Code
+from upright.synthesis.generators.calls import Spend, answered
+from upright.synthesis.sampling import Draft
 
 
 @dataclass(frozen=True)
@@ -14,20 +15,20 @@ class Rewritten:
     """Variations by a causal model: the beginning of a text is kept, and the model goes on from there.
 
     Args:
-        go_on: (prompts, seeds) to continuations.
+        go_on: (prompts, seeds) to continuations, without the prompts.
         prompt: what stands before a text of a code.
         keep: words that are kept, on average; how many is drawn anew for every text, so that any word may change.
     """
 
-    go_on: Callable[[Sequence[str], Sequence[int]], Sequence[str]]
+    go_on: Callable[[Sequence[str], Sequence[int]], Sequence[Draft]]
     prompt: Callable[[Code], str]
     keep: float
 
-    def __call__(self, texts: Sequence[str], codes: Sequence[Code], seeds: Sequence[int]) -> list[str]:
+    def __call__(self, drafts: Sequence[Draft], codes: Sequence[Code], seeds: Sequence[int]) -> list[Draft]:
         """As `evolution.Vary`."""
-        heads = [self._head(text, seed) for text, seed in zip(texts, seeds, strict=True)]
+        heads = [self._head(draft.text, seed) for draft, seed in zip(drafts, seeds, strict=True)]
         tails = self.go_on([self.prompt(code) + head for head, code in zip(heads, codes, strict=True)], seeds)
-        return [_joined(head, tail) for head, tail in zip(heads, tails, strict=True)]
+        return [Draft(_joined(head, tail.text), tail.ended) for head, tail in zip(heads, tails, strict=True)]
 
     def _head(self, text: str, seed: int) -> str:
         """The first words, a share u^(1/keep - 1) of them for uniform u, whose mean is `keep`."""
@@ -57,31 +58,30 @@ class Rephrased:
     """Variations by a chat model. A text whose call fails stays as it is, and `note` is told.
 
     Args:
-        chat: the model; all calls are made at once, it limits them itself. It is closed after them.
+        chat: the model; see `calls.answered`.
         describe: a code in words.
         note: takes (stage, reason, seed) of a failed call.
+        spend: takes what the calls have cost.
     """
 
     chat: Client
     describe: Callable[[Code], str]
     sampling: Sampling
     note: Callable[[str, str, object], None]
+    spend: Spend
 
-    def __call__(self, texts: Sequence[str], codes: Sequence[Code], seeds: Sequence[int]) -> list[str]:
+    def __call__(self, drafts: Sequence[Draft], codes: Sequence[Code], seeds: Sequence[int]) -> list[Draft]:
         """As `evolution.Vary`."""
-        return asyncio.run(self._all(texts, codes, seeds))
+        return answered(self.chat, map(self._ask, drafts, codes, seeds), self.spend)
 
-    async def _all(self, texts: Sequence[str], codes: Sequence[Code], seeds: Sequence[int]) -> list[str]:
-        async with self.chat:
-            return await together(*map(self._ask, texts, codes, seeds))
-
-    async def _ask(self, text: str, code: Code, seed: int) -> str:
+    async def _ask(self, draft: Draft, code: Code, seed: int) -> Draft:
         said = self.describe(code).strip()
         prompt = REPHRASE.format(
-            manner=random.Random(seed).choice(MANNERS), code=f" ({said})" if said else "", text=text
+            manner=random.Random(seed).choice(MANNERS), code=f" ({said})" if said else "", text=draft.text
         )
         (answer,) = await self.chat.complete([Message("user", prompt)], replace(self.sampling, seed=seed % 2**31))
-        return self._read(answer, seed) or text
+        found = self._read(answer, seed)
+        return Draft(found, answer.finish != "length") if found else draft
 
     def _read(self, answer: Completion, seed: int) -> str:
         inside = answer.text.partition("<text>")[2] or answer.text

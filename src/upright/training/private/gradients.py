@@ -184,7 +184,7 @@ class FunctionalGradients:
 
         values = {name: p.detach() for name, p in chosen.items()}
         single = vmap(grad(loss_of), in_dims=(None, 0), randomness="different")(values, batch)
-        flat = [single[name].flatten(1) for name in chosen]
+        flat = [single[name].flatten(1).to(torch.promote_types(p.dtype, torch.float32)) for name, p in chosen.items()]
         norms = torch.stack([g.square().sum(1) for g in flat]).sum(0).sqrt()
         c = coefficients(norms, clip)
         kept = [torch.where((c > 0)[:, None], g, 0.0) for g in flat]

@@ -12,7 +12,9 @@ output that no noise covers.
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -23,7 +25,10 @@ from upright.errors import UserError
 from upright.training.private.accounting import Mechanism, epsilon
 from upright.training.private.gradients import Batch, Loss, coefficients, per_record, trainable
 from upright.training.private.noise import Randomness, Secure
-from upright.training.private.plan import Plan
+from upright.training.private.plan import Plan, Query
+
+NEAR, ROUNDINGS = 1e-3, 8
+"""How far two ways to one gradient may be apart: a share of it, or so many roundings of the forward pass's type."""
 
 
 class Records(Protocol):
@@ -118,8 +123,7 @@ class PrivateTraining:
 
         An empty batch is a step like any other: it moves the weights by noise, and it counts.
 
-        Raises:
-            UserError: when the planned steps are used up.
+        Raises UserError when the planned steps are used up.
         """
         if self._steps >= self.plan.steps:
             raise UserError(f"{self.plan.steps} steps were planned and paid for; plan more to go on")
@@ -131,9 +135,7 @@ class PrivateTraining:
         self._optimiser.zero_grad(set_to_none=True)
 
     def ask(self, name: str, contributions: Tensor) -> Tensor:
-        """A noisy sum (k,) of what each record contributes (n, k), for a query of the plan.
-
-        Contributions longer than the query's sensitivity are scaled down to it; what is not finite counts 0.
+        """A noisy sum (k,) of what each record contributes (n, k), for a query of the plan; see `noisy_sum`.
 
         Raises:
             UserError: for a query that was not planned, or was asked as often as planned.
@@ -142,13 +144,8 @@ class PrivateTraining:
             raise UserError(f"query {name!r}: planned {self.plan.allowance.get(name, 0)} times; plan it more often")
         if len(contributions) != len(self._records):
             raise ValueError(f"got {len(contributions)} contributions; must be one for {len(self._records)} records")
-        query = self.plan.query(name)
-        self._asked[name] += 1
-        c = coefficients(contributions.norm(dim=1), query.sensitivity)
-        total = torch.where((c > 0)[:, None], contributions * c[:, None], 0.0).sum(0)
-        if not query.noise:
-            return total
-        return total + query.noise * query.sensitivity * self._randomness.normal(total)
+        self._asked[name] += 1  # first of all, so that no failure can leave an answer uncounted
+        return noisy_sum(contributions, self.plan.query(name), self._randomness)
 
     @property
     def epsilon(self) -> float:
@@ -233,13 +230,15 @@ class PrivateTraining:
         A part of the gradient that escapes the norm, such as a weight used outside its layer, would void the guarantee
         without a trace; so would norms of other things than records, as of a model that has them in its second
         dimension. Dropout draws anew in every pass, so such a model is checked without it. A batch of one record
-        shows nothing of all this, so the next one is checked again.
+        shows nothing of all this, so the next one is checked again. Agreement is up to the rounding of the pass:
+        some per cent in bfloat16.
         """
         few, training = tuple(field[:8] for field in batch), self._model.training
         self._model.eval()
         try:
             found = self._gradients.clipped(few, math.inf)
-            losses = self._loss(self._model, few)
+            with _types(self._model) as types:
+                losses = self._loss(self._model, few)
             if losses.shape != (len(few[0]),):
                 raise ValueError(f"the loss gave {tuple(losses.shape)}; must be one number for each of the records")
             wanted = torch.autograd.grad(losses.sum(), self._parameters, allow_unused=True)
@@ -248,18 +247,53 @@ class PrivateTraining:
             norms = torch.cat([self._gradients.clipped(one, math.inf).norms for one in each])
         finally:
             self._model.train(training)
-        if not _near(alone, losses):
+        near = partial(_near, within=max([NEAR, *(ROUNDINGS * torch.finfo(kind).eps for kind in types)]))
+        if not near(alone, losses):
             raise UserError("a record's loss changes with the others of its batch; must depend on that record alone")
         for name, ours, theirs in zip(trainable(self._model), found.sums, wanted, strict=True):
-            if not _near(ours, torch.zeros_like(ours) if theirs is None else theirs):
+            if not near(ours, torch.zeros_like(ours) if theirs is None else theirs):
                 raise UserError(f"{name}: its gradient is not that of its layers alone; must be used by them only")
-        if not _near(found.norms, norms):
+        if not near(found.norms, norms):
             raise UserError("a record's gradient changes with the others of its batch; layers must get records first")
         self._checked = len(few[0]) > 1
 
 
-def _near(found: Tensor, wanted: Tensor) -> bool:
-    """Whether two tensors agree but for rounding; what is not finite proves nothing."""
+def noisy_sum(contributions: Tensor, query: Query, randomness: Randomness) -> Tensor:
+    """Σ min(1, s / ‖v_i‖) v_i (k,) of rows v_i (n, k), dense or sparse COO, with noise on all k sums.
+
+    Rows longer than the query's sensitivity s are so scaled down to it; one that is not finite counts 0. Sum and noise
+    are in float64 and rounded together, so that the grid of a shorter type tells nothing of the sum.
+    """
+    entries = contributions.to_sparse_coo().coalesce()
+    (row, column), values = entries.indices(), entries.values().double()
+    squares = torch.zeros(len(contributions), dtype=torch.float64, device=values.device)
+    scale = coefficients(squares.index_add(0, row, values**2).sqrt(), query.sensitivity)
+    clipped = torch.where(scale[row] > 0, values * scale[row], 0.0)
+    total = torch.zeros(contributions.shape[1], dtype=torch.float64, device=values.device).index_add(0, column, clipped)
+    if query.noise:
+        total += query.noise * query.sensitivity * randomness.normal(total)
+    return total.to(contributions.dtype)
+
+
+@contextmanager
+def _types(model: nn.Module) -> Iterator[set[torch.dtype]]:
+    """The types of the numbers that come out of layers while inside, which autocast may lower."""
+    found: set[torch.dtype] = set()
+
+    def note(layer: nn.Module, args: Any, output: Any) -> None:
+        if isinstance(output, Tensor) and output.is_floating_point():
+            found.add(output.dtype)
+
+    handles = [layer.register_forward_hook(note) for layer in model.modules()]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _near(found: Tensor, wanted: Tensor, within: float) -> bool:
+    """Whether two tensors agree within a share of their norm; what is not finite proves nothing."""
     if not (torch.isfinite(found).all() and torch.isfinite(wanted).all()):
         return True
-    return bool((found - wanted).norm() <= 1e-3 * wanted.norm() + 1e-6)
+    return bool((found - wanted).norm() <= within * wanted.norm() + 1e-6)

@@ -1,17 +1,17 @@
 """Texts as runs of integers, and their n-grams as 64-bit fingerprints: what counting and comparing stand on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
+
+from upright.run.measures.words import Numbered, Vocabulary
 
 Ints = NDArray[np.int64]
 Keys = NDArray[np.uint64]
 
-WORD = r"\w+(?:['\u2019-]\w+)*"
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -26,6 +26,11 @@ class Tokens:
 
     ids: Ints
     starts: Ints
+
+    @classmethod
+    def of(cls, words: Numbered) -> "Tokens":
+        """Words that have their numbers."""
+        return cls(words.ids, _starts(words.sizes))
 
     def __len__(self) -> int:
         return self.starts.size - 1
@@ -48,9 +53,14 @@ class Tokens:
         rows = np.repeat(np.arange(len(self)), per_text)
         before = np.cumsum(per_text) - per_text
         at = np.arange(rows.size) + (self.starts[:-1] - before)[rows]
-        keys = np.full(rows.size, n, dtype=np.uint64)
-        for k in range(n):
-            keys = mixed(keys * GOLDEN + self.ids[at + k].astype(np.uint64))
+        keys, block, done = np.full(rows.size, n, dtype=np.uint64), self.ids.astype(np.uint64), 0
+        for k in range(n.bit_length()):  # n tokens are put together from blocks of 1, 2, 4, ... of them
+            if k:
+                half = 1 << k - 1
+                block = mixed(block[:-half] * GOLDEN + block[half:])
+            if n >> k & 1:
+                keys = mixed(keys * GOLDEN + block[at + done])
+                done += 1 << k
         return keys, rows
 
     def matrix(self, n: int, columns: int) -> csr_matrix:
@@ -67,27 +77,10 @@ def mixed(keys: Keys) -> Keys:
     return keys ^ (keys >> np.uint64(31))
 
 
-def split_words(texts: Sequence[str]) -> pl.Series:
-    """The words of each text in lower case, as lists; punctuation is left out."""
-    return pl.Series(texts, dtype=pl.String).str.to_lowercase().str.extract_all(WORD)
-
-
-def words(texts: Sequence[str]) -> Tokens:
-    """Words in lower case, numbered in the order of the alphabet: by these texts alone, so compare by `words_of`."""
-    found = split_words(texts)
-    lengths = found.list.len()
-    flat = found.filter(lengths > 0).explode().rank("dense")
-    return Tokens(flat.to_numpy().astype(np.int64), _starts(lengths.to_numpy()))
-
-
-def words_of(sides: Mapping[str, Sequence[str]]) -> dict[str, Tokens]:
-    """`words` of several sides, the same word with the same number in each."""
-    joined = words([text for texts in sides.values() for text in texts])
-    ends = np.cumsum([len(texts) for texts in sides.values()])
-    firsts = [0, *ends[:-1].tolist()]
-    return {
-        name: joined.take(np.arange(first, end)) for name, first, end in zip(sides, firsts, ends.tolist(), strict=True)
-    }
+def words_of(sides: Mapping[str, Iterable[str]]) -> dict[str, Tokens]:
+    """The words of several sides, see `upright.run.measures.words`; the same word has the same number in each."""
+    known = Vocabulary()
+    return {name: Tokens.of(known.add(texts)) for name, texts in sides.items()}
 
 
 def characters(texts: Sequence[str]) -> Tokens:
