@@ -57,9 +57,9 @@ def run(bench: Bench) -> Section:
     records, model = _records(bench), base(bench)
     runs = [finished(_config(bench, records, model, seed), "synthesize") for seed in range(1 if bench.quick else SEEDS)]
     rows: dict[str, list[Cell]] = {}
-    for split in ("synthetic", "control", "held-out", "train", "majority class"):
-        scores = [one.find(SCORE, "result", split) for one in runs]
-        rows[split] = [*scores, _spread(scores)]
+    for side in ("synthetic", "control", "held-out", "train", "majority class"):
+        scores = [one.find(SCORE, "result", side) for one in runs]
+        rows[side] = [*scores, _spread(scores)]
         section.metrics += [m for seed, score in enumerate(scores) for m in relabelled(score, f"seed {seed}")]
     floors = [_untuned(_config(bench, records, model, seed)) for seed in range(len(runs))]
     rows[UNTUNED] = [*floors, _spread(floors)]
@@ -79,8 +79,9 @@ def _untuned(config: Config) -> Metric:
     base_model = load_base(config.model, config.speed, "full")
     even = uniform_shares(len(codes.combinations))
     wanted = drawn(codes.combinations, even, config.records, config.seed)
-    texts = Tuned(base_model, codes, config.sampling, None, even, rows=64).write(wanted, range(len(wanted)))
-    arms = arms_of(config, parts, Corpus(corpus.columns, texts, wanted), None, config.seed)
+    drafts = Tuned(base_model, codes, config.sampling, None, even, rows=64).write(wanted, range(len(wanted)))
+    written = Corpus(corpus.columns, [draft.text for draft in drafts], wanted)
+    arms = arms_of(config, parts, written, None, config.seed)
     found = utility_part(arms, config.evaluation.resamples).metrics
     return next(metric for metric in found if metric.name == SCORE and metric.split == "synthetic")
 
@@ -89,10 +90,10 @@ def _how(runs: list[Run]) -> str:
     epsilon = runs[0].find("epsilon", "result")
     assert epsilon is not None
     return (
-        f"ε = {epsilon.value:.2f} for {epsilon.n:,} records; the base read public books, notes of invented patients and "
-        "played visits (ACI-Bench), no record of this set. `train` is the classifier on all real texts that were learnt "
-        "from. Half of the records are spread evenly over the sections, and sampling is guided. Both settings, rank, "
-        "steps and learning rate were chosen on the split of seed 0."
+        f"ε = {epsilon.value:.2f} for {epsilon.n:,} records; the base read public books, notes of invented patients "
+        "and played visits (ACI-Bench), no record of this set. `train` is the classifier on all real texts that were "
+        "learnt from. Half of the records are spread evenly over the sections, and sampling is guided; both settings, "
+        "rank, steps and learning rate were chosen on the split of seed 0."
     )
 
 

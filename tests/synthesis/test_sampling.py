@@ -80,18 +80,8 @@ def test_finished_shards_are_not_written_again(monkeypatch: pytest.MonkeyPatch) 
     assert run(shelf=Shelf(keep, frozenset(stored))) == run()
 
 
-def test_a_writer_that_does_not_say_whether_texts_ended_is_believed_neither_way() -> None:
-    pen = Pen(lambda: work_of(lambda codes, seeds: ["1" for _ in codes]))
-    found = written(("kind",), CODES, pen, all_kept, seed=3, attempts=1, shelf=FRESH)
-    assert found.ended == [None] * len(CODES)
-
-
-def all_kept(texts: Sequence[str], codes: Sequence[Code]) -> Filtered:
-    return Filtered(list(range(len(texts))), Counter(), Counter())
-
-
 def test_what_is_kept_in_a_store_comes_back_as_it_was(tmp_path: Path) -> None:
-    drafts, keep = [Draft("a", True), Draft("b", False), Draft("", None)], kept_in(StepStore(tmp_path / "s", "x"))
+    drafts, keep = [Draft("a", True), Draft("b", False), Draft("", True)], kept_in(StepStore(tmp_path / "s", "x"))
     assert keep("one", lambda: drafts) == drafts
     again = kept_in(StepStore(tmp_path / "s", "x"))("one", lambda: [])
     assert again == drafts

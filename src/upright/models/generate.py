@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -64,7 +64,14 @@ class Guidance:
     neutral: str
 
 
-@torch.no_grad()
+class Continuation(NamedTuple):
+    """What came after a prompt."""
+
+    text: str
+    ended: bool
+    """Whether it came to an end token or a stop string before its tokens ran out."""
+
+
 def generate(
     model: CausalModel,
     prompts: Sequence[str],
@@ -78,6 +85,27 @@ def generate(
     draws: Tensor | None = None,
     guidance: Guidance | None = None,
 ) -> list[str]:
+    """The texts of `continued`, which has the same arguments."""
+    found = continued(
+        model, prompts, max_new_tokens, stop, temperature, top_k, generator, batch_rows, top_p, draws, guidance
+    )
+    return [one.text for one in found]
+
+
+@torch.no_grad()
+def continued(
+    model: CausalModel,
+    prompts: Sequence[str],
+    max_new_tokens: int,
+    stop: Sequence[str] = ("\n",),
+    temperature: float = 0.0,
+    top_k: int | None = None,
+    generator: torch.Generator | None = None,
+    batch_rows: int = 32,
+    top_p: float = 1.0,
+    draws: Tensor | None = None,
+    guidance: Guidance | None = None,
+) -> list[Continuation]:
     """Continue each prompt by at most `max_new_tokens` tokens; the new texts, in the order of the prompts.
 
     A row ends at an end-of-text token or at the first `stop` string; neither is in the text. A leading space
@@ -103,12 +131,12 @@ def generate(
     elif draws is None:
         draws = _draws(len(rows), max_new_tokens, generator)
     choose = _Choice(temperature, top_k, top_p, draws)
-    texts = [""] * len(rows)
+    found: dict[int, Continuation] = {}
     for batch in batches([len(row) for row in rows], batch_rows):
         reader = _Reader(model, [rows[i] for i in batch], neutral, guidance.scale if guidance else 1.0)
         for i, ids in _continue(model, reader, batch, max_new_tokens, stop, choose).items():
-            texts[i] = _text(model, ids, stop)
-    return texts
+            found[i] = Continuation(_text(model, ids, stop), _ended(model, ids, stop))
+    return [found[i] for i in range(len(rows))]
 
 
 @torch.no_grad()

@@ -246,12 +246,10 @@ def _metrics(config: Config, certificate: Certificate | None, made: Written, uni
 
 def unended(made: Written) -> list[Metric]:
     """The share of records that `sampling.tokens` cut off: of all, and of each code where there are several."""
-    codes = made.corpus.codes
-    told = [(code, ended) for code, ended in zip(codes, made.ended, strict=True) if ended is not None]
-    by_code = {code: Counter[bool]() for code, _ in sorted(told)}
-    for code, ended in told:
+    by_code = {code: Counter[bool]() for code in sorted(set(made.corpus.codes))}
+    for code, ended in zip(made.corpus.codes, made.ended, strict=True):
         by_code[code][ended] += 1
-    found = [_unended("all", sum(by_code.values(), Counter()))] if told else []
+    found = [_unended("all", Counter(made.ended))]
     if len(by_code) > 1:
         columns = made.corpus.columns
         found += [

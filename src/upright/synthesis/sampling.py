@@ -19,15 +19,15 @@ class Draft(NamedTuple):
     """A text as it was written."""
 
     text: str
-    ended: bool | None
-    """Whether it came to its own end; it did not if `sampling.tokens` ran out. None where the writer does not say."""
+    ended: bool
+    """Whether it came to its own end; it did not if `sampling.tokens` ran out."""
 
 
 Keep = Callable[[str, Callable[[], list[Draft]]], list[Draft]]
 """(name, compute) -> value, computed once for each name, even over kills."""
 Item = tuple[Code, int]
 """What a record is written for, and its seed."""
-Write = Callable[[Sequence[Code], Sequence[int]], Sequence[Draft | str]]
+Write = Callable[[Sequence[Code], Sequence[int]], Sequence[Draft]]
 
 
 class Verdict(Protocol):
@@ -102,21 +102,16 @@ class Written:
     tried: int
     refused: "Counter[str]"
     missing: Sequence[int]
-    ended: Sequence[bool | None]
+    ended: Sequence[bool]
 
 
 def work_of(write: Write) -> Work[Item, Draft]:
     """The work of an engine; a text depends on its own code and seed alone, so the seed of a shard plays no role."""
 
     def work(items: Sequence[Item], _: int) -> Sequence[Draft]:
-        return drafts_of(write([code for code, _ in items], [seed for _, seed in items]))
+        return write([code for code, _ in items], [seed for _, seed in items])
 
     return work
-
-
-def drafts_of(made: Sequence[Draft | str]) -> list[Draft]:
-    """What was written, where some writers do not say whether their texts came to an end."""
-    return [Draft(one, None) if isinstance(one, str) else one for one in made]
 
 
 def written(

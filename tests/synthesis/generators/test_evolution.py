@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from upright.models.causal import load
 from upright.models.embed import Embedder
-from upright.models.generate import generate
+from upright.models.generate import continued
 from upright.synthesis.corpus import Code, Corpus
 from upright.synthesis.generators.asking import Queries, plan_of
 from upright.synthesis.generators.evolution import (
@@ -24,7 +24,7 @@ from upright.synthesis.generators.evolution import (
 )
 from upright.synthesis.generators.protocol import uniforms
 from upright.synthesis.generators.variations import Rewritten
-from upright.synthesis.sampling import Draft, drafts_of
+from upright.synthesis.sampling import Draft
 from upright.training.private import Plan, Query, Seeded
 from upright.training.private.accounting import Mechanism, epsilon
 
@@ -206,11 +206,11 @@ def test_a_model_here_evolves_towards_records_of_one_kind() -> None:
 
     def go_on(prompts: Sequence[str], seeds: Sequence[int]) -> list[Draft]:
         draws = torch.from_numpy(uniforms(seeds, 8))
-        return drafts_of(generate(model, prompts, 8, temperature=1.0, top_p=0.9, draws=draws))
+        return [Draft(*one) for one in continued(model, prompts, 8, temperature=1.0, top_p=0.9, draws=draws)]
 
     def begin(codes: Sequence[Code], seeds: Sequence[int]) -> list[Draft]:
         heads = [openings[seed % len(openings)] for seed in seeds]
-        return [Draft(head + tail.text, None) for head, tail in zip(heads, go_on(heads, seeds), strict=True)]
+        return [Draft(head + tail.text, tail.ended) for head, tail in zip(heads, go_on(heads, seeds), strict=True)]
 
     vary = Rewritten(go_on, lambda code: "\n", keep=0.6)
     asked = Queries(plan_of(8.0, records=80, delta=1e-3, name=QUERY, times=2), 80, queries(80, 1)._randomness)

@@ -151,7 +151,7 @@ def test_vectors_are_those_of_the_embedder_and_longer_texts_are_cut(tmp_path: Pa
 def test_texts_are_cut_at_tokens() -> None:
     tokenizer, text = world_tokenizer(), "The capital of France is Paris."
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-    whole = [Draft(text, True), Draft("", None)]
+    whole = [Draft(text, True), Draft("", True)]
     assert evolved.beginnings(tokenizer, whole, len(ids)) == whole
     for most in range(len(ids)):
         assert evolved.beginnings(tokenizer, whole[:1], most) == [(tokenizer.decode(ids[:most]), False)]

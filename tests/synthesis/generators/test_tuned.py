@@ -109,7 +109,7 @@ def test_without_noise_it_learns_its_records(tmp_path: Path) -> None:
     found = tuned.fit(task(settings(tmp_path, tune=tune, epsilon=math.inf), tmp_path, control=True))
     assert found.certificate is not None
     assert found.certificate.epsilon == math.inf
-    texts = found.write([("money",), ("town",)] * 5, list(range(10)))
+    texts = [draft.text for draft in found.write([("money",), ("town",)] * 5, list(range(10)))]
     assert all(text.startswith("The ") for text in texts)
     assert sum("currency" in text for text in texts[::2]) > sum("currency" in text for text in texts[1::2])
 

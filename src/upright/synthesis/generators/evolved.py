@@ -12,7 +12,7 @@ from upright.models import causal
 from upright.models.causal import CausalModel
 from upright.models.chat import open_chat
 from upright.models.embed import Embedder
-from upright.models.generate import generate
+from upright.models.generate import continued
 from upright.run.config import digest
 from upright.run.progress import progress
 from upright.run.steps import StepStore
@@ -22,7 +22,7 @@ from upright.synthesis.generators.protocol import Task, uniforms
 from upright.synthesis.generators.queried import Queried, asked_for, described, queries_for, shares_of
 from upright.synthesis.generators.tuned import Tuned, check_room
 from upright.synthesis.generators.variations import Rephrased, Rewritten
-from upright.synthesis.sampling import Draft, Keep, drafts_of, kept_in, seed_of
+from upright.synthesis.sampling import Draft, Keep, kept_in, seed_of
 from upright.synthesis.shares import uniform_shares
 
 PART = 512
@@ -111,8 +111,7 @@ def _beside(task: Task) -> Keep:
 def _writer(model: CausalModel, task: Task) -> Write:
     """First candidates: what the model, as it is, writes after a code."""
     speed, shares = task.config.speed, uniform_shares(len(task.codes.combinations))
-    as_it_is = Tuned(model, task.codes, task.config.sampling, None, shares, rows=speed.batch_rows)
-    return lambda codes, seeds: drafts_of(as_it_is.write(codes, seeds))
+    return Tuned(model, task.codes, task.config.sampling, None, shares, rows=speed.batch_rows).write
 
 
 def _varier(model: CausalModel, task: Task) -> Vary:
@@ -129,7 +128,7 @@ def _rewriter(model: CausalModel, task: Task) -> Vary:
     how, room = task.config.sampling, room_for(model, task)
 
     def go_on(prompts: Sequence[str], seeds: Sequence[int]) -> list[Draft]:
-        texts = generate(
+        found = continued(
             model,
             [prompt.rstrip(" ") for prompt in prompts],
             how.tokens,
@@ -140,7 +139,7 @@ def _rewriter(model: CausalModel, task: Task) -> Vary:
             batch_rows=task.config.speed.batch_rows,
             draws=torch.from_numpy(uniforms(seeds, how.tokens)),
         )
-        return drafts_of(texts)
+        return [Draft(*one) for one in found]
 
     def prompt(code: Code) -> str:
         return task.codes.prompt(code).rstrip(" ") + " "

@@ -99,7 +99,7 @@ class Generator(Protocol):
     def limits(self) -> Sequence[str]:
         """What a reader of the report must know of how it learnt."""
 
-    def write(self, codes: Sequence[Code], seeds: Sequence[int]) -> Sequence[Draft | str]:
+    def write(self, codes: Sequence[Code], seeds: Sequence[int]) -> list[Draft]:
         """One text for each code; each drawn from its own seed, whatever else is written beside it."""
 
 

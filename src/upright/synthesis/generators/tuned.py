@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from upright.errors import MissingExtra, UserError
 from upright.models import causal
 from upright.models.causal import CausalModel
-from upright.models.generate import Guidance, generate
+from upright.models.generate import Guidance, continued
 from upright.run.files import atomic
 from upright.run.progress import progress
 from upright.synthesis.budget import tuning_plan
@@ -26,6 +26,7 @@ from upright.synthesis.codes import Codes
 from upright.synthesis.config import Config, SamplingConfig, SynthesisSpeed, TuneConfig
 from upright.synthesis.corpus import Code
 from upright.synthesis.generators.protocol import Task, uniforms
+from upright.synthesis.sampling import Draft
 from upright.synthesis.shares import QUERY, contributions, noised_shares, open_shares, settled, uniform_shares
 from upright.synthesis.texts import Logits, UnitLoss, UnitTexts, tokenised
 from upright.training.optimise import adam, warmup_then_decay
@@ -48,12 +49,12 @@ class Tuned:
     limits: Sequence[str] = field(default=())
     rows: int = 16
 
-    def write(self, codes: Sequence[Code], seeds: Sequence[int]) -> list[str]:
+    def write(self, codes: Sequence[Code], seeds: Sequence[int]) -> list[Draft]:
         """As `Generator.write`."""
         prompts = [self.codes.prompt(code).rstrip(" ") for code in codes]
         how = self.sampling
         guided = how.guidance > 1 and bool(self.codes.columns)
-        texts = generate(
+        found = continued(
             self.model,
             prompts,
             how.tokens,
@@ -65,7 +66,7 @@ class Tuned:
             draws=torch.from_numpy(uniforms(seeds, how.tokens)),
             guidance=Guidance(how.guidance, self.codes.neutral.rstrip(" ")) if guided else None,
         )
-        return [text.strip() for text in texts]
+        return [Draft(text.strip(), ended) for text, ended in found]
 
 
 def fit(task: Task) -> Tuned:
