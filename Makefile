@@ -23,7 +23,7 @@ demo: install
 	$(BIN)/upright tour --out runs/tour --overwrite
 
 test: check
-	$(BIN)/pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal
 
 check: install
 	$(BIN)/ruff format -q --check

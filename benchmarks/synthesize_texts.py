@@ -3,6 +3,7 @@
 Three seeds, so three splits; intervals are over test records of one seed, the spread over seeds stands beside them.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,7 @@ def _how(runs: list[Run]) -> str:
     )
 
 
-def _spread(metrics: list[Metric | None]) -> str:
+def _spread(metrics: Sequence[Metric | None]) -> str:
     values = [metric.value for metric in metrics if metric is not None and metric.value is not None]
     if not values:
         return "–"

@@ -124,19 +124,17 @@ def test_a_tiny_clip_bounds_the_whole_step() -> None:
 # --- what is not finite, and what nobody touched ---
 
 
-@pytest.mark.parametrize(("bad", "before"), [(math.nan, []), (math.inf, []), (1e30, [[0, 2]])])
-def test_a_record_that_is_not_finite_neither_stops_the_step_nor_reaches_the_weights(
-    bad: float, before: list[list[int]]
-) -> None:
+@pytest.mark.parametrize("bad", [math.nan, math.inf, 1e30])
+def test_a_record_that_is_not_finite_neither_stops_the_step_nor_reaches_the_weights(bad: float) -> None:
     """A step that is skipped for a record tells of it; the weights are those without it, and the step counts."""
     x, y = table()
     spoilt = x.clone()
     spoilt[4] = bad
     with_it, without = layer(), layer()
-    engine = training(PLAN, with_it, Tensors(spoilt, y), Drawn(*before, [1, 4, 7]))
-    engine.run(until=len(before) + 1)
-    training(PLAN, without, Tensors(x, y), Drawn(*before, [1, 7])).run(until=len(before) + 1)
-    assert engine.steps_taken == len(before) + 1
+    engine = training(PLAN, with_it, Tensors(spoilt, y), Drawn([1, 4, 7]))
+    engine.step()
+    training(PLAN, without, Tensors(x, y), Drawn([1, 7])).step()
+    assert engine.steps_taken == 1
     for ours, theirs in zip(weights(with_it), weights(without), strict=True):
         torch.testing.assert_close(ours, theirs)
 
