@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from upright.errors import UserError
 from upright.models.causal import CausalModel, prompt_ids
-from upright.models.generate import Guidance, Prefix, _draw, batches, continued, generate, next_token_logprobs
+from upright.models.generate import Guidance, Prefix, _draw, batches, generate, next_token_logprobs
 
 Tiny = Callable[..., CausalModel]
 
@@ -49,10 +49,9 @@ def without_eos(model: CausalModel, ids: list[int]) -> str:
 def check_against_naive(model: CausalModel) -> None:
     naive = [naive_greedy(model, prompt, 12) for prompt in PROMPTS]
     expected = [without_eos(model, ids) for ids in naive]
-    assert continued(model, PROMPTS, 12, stop=()) == [
-        (text, ids[-1] in model.eos_ids) for text, ids in zip(expected, naive, strict=True)
-    ]
-    assert generate(model, PROMPTS, 12, stop=()) == expected
+    found = generate(model, PROMPTS, 12, stop=())
+    assert found == expected
+    assert [text.ended for text in found] == [ids[-1] in model.eos_ids for ids in naive]
     assert generate(model, PROMPTS, 12, stop=(), batch_rows=2) == expected
 
 
@@ -102,13 +101,13 @@ def test_an_end_of_text_token_ends_a_row_and_is_not_in_its_text(tiny: Tiny) -> N
 def test_a_row_that_ran_out_of_tokens_did_not_end(tiny: Tiny) -> None:
     """The end may be the last token that there is room for."""
     model = tiny()
-    (whole,) = continued(model, PROMPTS[:1], 12, stop=())
-    stop = str(model.tokenizer.decode(prompt_ids(model.tokenizer, [PROMPTS[0] + whole.text])[0][-1:]))
-    steps = [continued(model, PROMPTS[:1], n, stop=(stop,))[0] for n in range(1, 13)]
+    (whole,) = generate(model, PROMPTS[:1], 12, stop=())
+    stop = str(model.tokenizer.decode(prompt_ids(model.tokenizer, [PROMPTS[0] + whole])[0][-1:]))
+    steps = [generate(model, PROMPTS[:1], n, stop=(stop,))[0] for n in range(1, 13)]
     first = [step.ended for step in steps].index(True)
     assert not any(step.ended for step in steps[:first])
     assert all(step.ended for step in steps[first:])
-    assert len({step.text for step in steps[first:]}) == 1
+    assert len(set(steps[first:])) == 1
 
 
 def test_finished_rows_leave_the_batch(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -64,36 +64,20 @@ class Guidance:
     neutral: str
 
 
-class Continuation(NamedTuple):
-    """What came after a prompt."""
+class Continuation(str):
+    """What came after a prompt: a string that knows how it ended."""
 
-    text: str
     ended: bool
     """Whether it came to an end token or a stop string before its tokens ran out."""
 
-
-def generate(
-    model: CausalModel,
-    prompts: Sequence[str],
-    max_new_tokens: int,
-    stop: Sequence[str] = ("\n",),
-    temperature: float = 0.0,
-    top_k: int | None = None,
-    generator: torch.Generator | None = None,
-    batch_rows: int = 32,
-    top_p: float = 1.0,
-    draws: Tensor | None = None,
-    guidance: Guidance | None = None,
-) -> list[str]:
-    """The texts of `continued`, which has the same arguments."""
-    found = continued(
-        model, prompts, max_new_tokens, stop, temperature, top_k, generator, batch_rows, top_p, draws, guidance
-    )
-    return [one.text for one in found]
+    def __new__(cls, text: str, ended: bool = True) -> "Continuation":
+        made = super().__new__(cls, text)
+        made.ended = ended
+        return made
 
 
 @torch.no_grad()
-def continued(
+def generate(
     model: CausalModel,
     prompts: Sequence[str],
     max_new_tokens: int,

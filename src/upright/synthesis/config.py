@@ -229,7 +229,7 @@ class Config(RunConfig):
     control: Literal["train", "none"] = "train"
     """Also run the generator without privacy, to compare; its records are not kept."""
     engine: Literal["local", "ray"] = "local"
-    """Where records are written: here, or sharded over a Ray cluster; the same records either way."""
+    """Where a tuned model writes and everything is compared: here, or sharded over a Ray cluster, to the same end."""
     show_real: bool = False
     """Show real records beside synthetic ones in the report; such a report must not leave the house."""
     codes: CodeConfig = CodeConfig()

@@ -26,7 +26,7 @@ from upright.synthesis.evaluate import Evaluation, arms_of
 from upright.synthesis.evaluation.audited import AUDITED
 from upright.synthesis.evaluation.canaries import CERTIFIED
 from upright.synthesis.evaluation.part import SYNTHETIC, Part
-from upright.synthesis.generators import check_engine, fitted, reopened
+from upright.synthesis.generators import engine_of, fitted, reopened
 from upright.synthesis.generators.protocol import Generator, Task, members_of
 from upright.synthesis.page import UNENDED, examples
 from upright.synthesis.planting import Planted, plant
@@ -64,7 +64,6 @@ def run(config: Config) -> Result:
         UserError: before any work, for records, settings or a model that cannot be used.
         MissingExtra: without what the extra `private` installs.
     """
-    check_engine(config)
     corpus = read(config)
     parts, codes = split(corpus, config.split, config.seed), Codes.of(corpus, config.codes)
     with opened(config.engine, config.speed.workers), open_run(config, verb="synthesize") as folder:
@@ -143,13 +142,12 @@ def _writing(
     out: Path,
     description: str = "writing",
 ) -> Written:
-    speed = config.speed
-    here = config.engine == "local"
-    setup = partial(work_of, generator.write) if here else partial(reopened, config, planted.codes, out)
+    speed, engine = config.speed, engine_of(config)
+    setup = partial(work_of, generator.write) if engine == "local" else partial(reopened, config, planted.codes, out)
     return written(
         planted.corpus.columns,
         codes,
-        Pen(setup, config.engine, speed.workers, description),
+        Pen(setup, engine, speed.workers, description),
         planted.filter(config),
         seed=folder.seed_for("writing"),
         attempts=config.filters.attempts,

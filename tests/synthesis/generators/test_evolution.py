@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from upright.models.causal import load
 from upright.models.embed import Embedder
-from upright.models.generate import continued
+from upright.models.generate import generate
 from upright.synthesis.corpus import Code, Corpus
 from upright.synthesis.generators.asking import Queries, plan_of
 from upright.synthesis.generators.evolution import (
@@ -206,7 +206,8 @@ def test_a_model_here_evolves_towards_records_of_one_kind() -> None:
 
     def go_on(prompts: Sequence[str], seeds: Sequence[int]) -> list[Draft]:
         draws = torch.from_numpy(uniforms(seeds, 8))
-        return [Draft(*one) for one in continued(model, prompts, 8, temperature=1.0, top_p=0.9, draws=draws)]
+        texts = generate(model, prompts, 8, temperature=1.0, top_p=0.9, draws=draws)
+        return [Draft(text, text.ended) for text in texts]
 
     def begin(codes: Sequence[Code], seeds: Sequence[int]) -> list[Draft]:
         heads = [openings[seed % len(openings)] for seed in seeds]

@@ -3,8 +3,7 @@
 from importlib import import_module
 from pathlib import Path
 
-from upright.engines import Work
-from upright.errors import UserError
+from upright.engines import Engine, Work
 from upright.synthesis.codes import Codes
 from upright.synthesis.config import Config
 from upright.synthesis.generators.protocol import Generator, Task
@@ -21,13 +20,9 @@ def fitted(task: Task) -> Generator:
     return found
 
 
-def check_engine(config: Config) -> None:
-    """Raises UserError where a cluster is asked for a generator that cannot be opened anew on each worker."""
-    if config.engine != "local" and config.generator != "tuned":
-        raise UserError(
-            f"engine={config.engine}: the generator {config.generator!r} writes in one process; "
-            "use local, or the generator tuned"
-        )
+def engine_of(config: Config) -> Engine:
+    """Where records are written: here, unless the generator can be opened anew on each worker of a cluster."""
+    return config.engine if config.generator == "tuned" else "local"
 
 
 def reopened(config: Config, codes: Codes, out: Path) -> Work[Item, Draft]:

@@ -12,7 +12,7 @@ from upright.models import causal
 from upright.models.causal import CausalModel
 from upright.models.chat import open_chat
 from upright.models.embed import Embedder
-from upright.models.generate import continued
+from upright.models.generate import generate
 from upright.run.config import digest
 from upright.run.progress import progress
 from upright.run.steps import StepStore
@@ -128,7 +128,7 @@ def _rewriter(model: CausalModel, task: Task) -> Vary:
     how, room = task.config.sampling, room_for(model, task)
 
     def go_on(prompts: Sequence[str], seeds: Sequence[int]) -> list[Draft]:
-        found = continued(
+        found = generate(
             model,
             [prompt.rstrip(" ") for prompt in prompts],
             how.tokens,
@@ -139,7 +139,7 @@ def _rewriter(model: CausalModel, task: Task) -> Vary:
             batch_rows=task.config.speed.batch_rows,
             draws=torch.from_numpy(uniforms(seeds, how.tokens)),
         )
-        return [Draft(*one) for one in found]
+        return [Draft(text, text.ended) for text in found]
 
     def prompt(code: Code) -> str:
         return task.codes.prompt(code).rstrip(" ") + " "

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from upright.errors import MissingExtra, UserError
 from upright.models import causal
 from upright.models.causal import CausalModel
-from upright.models.generate import Guidance, continued
+from upright.models.generate import Guidance, generate
 from upright.run.files import atomic
 from upright.run.progress import progress
 from upright.synthesis.budget import tuning_plan
@@ -54,7 +54,7 @@ class Tuned:
         prompts = [self.codes.prompt(code).rstrip(" ") for code in codes]
         how = self.sampling
         guided = how.guidance > 1 and bool(self.codes.columns)
-        found = continued(
+        found = generate(
             self.model,
             prompts,
             how.tokens,
@@ -66,7 +66,7 @@ class Tuned:
             draws=torch.from_numpy(uniforms(seeds, how.tokens)),
             guidance=Guidance(how.guidance, self.codes.neutral.rstrip(" ")) if guided else None,
         )
-        return [Draft(text.strip(), ended) for text, ended in found]
+        return [Draft(text.strip(), text.ended) for text in found]
 
 
 def fit(task: Task) -> Tuned:
