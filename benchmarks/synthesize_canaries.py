@@ -11,7 +11,9 @@ CANARIES, REPEATS = 400, 4
 SHOWN = {
     "exposure, in above out": "exposure, in above out",
     "canaries in told from out, AUC": "AUC",
-    "epsilon audited": "ε audited",
+    "exposure of canaries in": "exposure, in",
+    "exposure of canaries out": "exposure, out",
+    "epsilon, audited lower bound": "audited ε, lower bound",
 }
 
 

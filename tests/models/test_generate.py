@@ -1,6 +1,6 @@
 """Batched generation against a loop that reads everything anew for every token of every row."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -133,7 +133,7 @@ def test_finished_rows_leave_the_batch(tiny: Tiny, monkeypatch: pytest.MonkeyPat
 def test_sampling_depends_on_the_seed_and_not_on_the_batch(tiny: Tiny) -> None:
     model = tiny("llama")
 
-    def sample(seed: int, batch_rows: int) -> list[str]:
+    def sample(seed: int, batch_rows: int) -> Sequence[str]:
         generator = torch.Generator().manual_seed(seed)
         return generate(model, PROMPTS, 8, temperature=1.0, top_k=50, generator=generator, batch_rows=batch_rows)
 

@@ -25,7 +25,7 @@ class Sheet(BaseModel):
     answered: list[Answered]
     old: list[bool]
     """Whether the answer of before the edit was generated exactly; False where there is none."""
-    said: list[str]
+    said: Sequence[str]
     nll: list[float]
     tokens: list[int]
     entropies: list[float]
@@ -65,7 +65,7 @@ def _wins(model: CausalModel, probes: Sequence[Probe], rows: int) -> list[bool |
     return wins
 
 
-def _talk(model: CausalModel, subjects: Sequence[str], rows: int) -> list[str]:
+def _talk(model: CausalModel, subjects: Sequence[str], rows: int) -> Sequence[str]:
     return generate(model, list(subjects), max_new_tokens=60, stop=("\0",), batch_rows=rows)
 
 
