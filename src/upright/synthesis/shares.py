@@ -28,17 +28,20 @@ Floats = NDArray[np.float64]
 def contributions(members: Sequence[Sequence[Code]], combinations: Sequence[Code]) -> Tensor:
     """What each unit (U,) adds to the count of each combination (K,): its records' histogram over its length.
 
-    Dense (U, K), each row of L2 norm 1, or 0 for a unit that is not counted. A unit of one record adds 1 to one
+    Sparse (U, K), each row of L2 norm 1, or 0 for a unit that is not counted. A unit of one record adds 1 to one
     count; one of m records of m codes adds 1/√m to each, so the noise need not grow with m.
     """
     place = {code: i for i, code in enumerate(combinations)}
-    found = torch.zeros(len(members), len(combinations))
+    rows, columns, values = [], [], []
     for row, codes in enumerate(members):
         counted = Counter(codes)
         length = math.sqrt(sum(n * n for n in counted.values()))
         for code, n in counted.items():
-            found[row, place[code]] = n / length
-    return found
+            rows.append(row)
+            columns.append(place[code])
+            values.append(n / length)
+    index, shape = torch.tensor([rows, columns], dtype=torch.long), (len(members), len(combinations))
+    return torch.sparse_coo_tensor(index, torch.tensor(values), shape, check_invariants=True)
 
 
 def noised_shares(counts: Floats, noise: float) -> Floats:
