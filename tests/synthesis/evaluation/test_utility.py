@@ -6,7 +6,7 @@ import pytest
 from upright.run.evidence import Metric
 from upright.synthesis.corpus import Corpus
 from upright.synthesis.evaluation.part import CONTROL, HELDOUT, SYNTHETIC, Arms, Part
-from upright.synthesis.evaluation.utility import MAJORITY, utility_part
+from upright.synthesis.evaluation.utility import ALL, MAJORITY, utility_part
 
 WORDS = {"heart": "pulse chest pressure beat", "skin": "rash itch cream spot", "bone": "fracture cast knee hip"}
 
@@ -53,6 +53,15 @@ def test_what_is_kept_of_the_control(part: Part) -> None:
     kept, own = value(part, "section: share of the control's macro-F1 kept"), value(part, "section: macro-F1")
     assert kept.value == pytest.approx(own.value)  # the control has 1
     assert 0 < (kept.ci_low or 0) < (kept.value or 0) < (kept.ci_high or 0) < 1
+
+
+def test_more_synthetic_records_than_the_other_sides_have_teach_once_more(arms: Arms) -> None:
+    """Where 47 % of the labels are right, 400 records teach what 90 of them do not."""
+    many = utility_part(replace(arms, synthetic=records(400, 5, noise=0.8)), 20)
+    some, everything = (value(many, "section: macro-F1", split).value or 0 for split in (SYNTHETIC, ALL))
+    assert some < everything
+    few = utility_part(replace(arms, synthetic=records(60, 5)), 20)
+    assert all(metric.split != ALL for metric in few.metrics)
 
 
 def test_the_majority_class_by_hand(part: Part, arms: Arms) -> None:

@@ -23,7 +23,7 @@ from upright.synthesis.evaluation.sizes import equal
 Floats = NDArray[np.float64]
 
 TITLE = "What the records are good for"
-MAJORITY = "majority class"
+MAJORITY, ALL = "majority class", "all synthetic"
 SHOWN = 12
 """Values of a group column whose shares are told apart; the others are added up."""
 
@@ -48,7 +48,8 @@ def utility_part(arms: Arms, resamples: int) -> Part:
         )
     if not size or not len(arms.test):
         return Part(TITLE, "Nothing was measured.", limits=["No classifier was trained: a side has no records."])
-    taught = {**sides, TRAIN: arms.train}
+    references = {TRAIN: arms.train, **({ALL: arms.synthetic} if len(arms.synthetic) > size else {})}
+    taught = {**sides, **references}
     features = classifier.features({name: side.texts for name, side in {**taught, TEST: arms.test}.items()})
     metrics: list[Metric] = []
     limits = [] if arms.labels else ["No label was named (labels), so nothing is said of errors by group."]
@@ -60,11 +61,11 @@ def utility_part(arms: Arms, resamples: int) -> Part:
         metrics += _scores(judged)
         if column == next(iter(arms.labels), None):
             for group in arms.groups:
-                taught_only = replace(judged, said={k: v for k, v in judged.said.items() if k != MAJORITY})
-                found, missing = by_group(taught_only, group, arms.test.column(group))
+                alike = replace(judged, said={k: v for k, v in judged.said.items() if k in (*sides, TRAIN)})
+                found, missing = by_group(alike, group, arms.test.column(group))
                 metrics, limits = metrics + found, limits + missing
     for group in arms.groups:
-        metrics += _shares(group, taught)
+        metrics += _shares(group, {**sides, TRAIN: arms.train})
     return Part(TITLE, _text(size, arms), metrics, _plots(metrics), limits=limits)
 
 
@@ -138,8 +139,8 @@ def _shares(group: str, sides: Mapping[str, Corpus]) -> list[Metric]:
 def _text(size: int, arms: Arms) -> str:
     return (
         f"A TF-IDF classifier (words 1-2, characters 2-5, logistic regression) learnt from {size:,} records of each "
-        f"side and, as a further reference, from all {len(arms.train):,} training records; each was judged on the same "
-        f"{len(arms.test):,} real test records. Macro-F1 is the plain mean over the classes of the test set: a class "
+        f"side and, as further references, from all {len(arms.train):,} training and {len(arms.synthetic):,} synthetic "
+        f"records; each was judged on the same {len(arms.test):,} real test records. Macro-F1 is the plain mean over the classes of the test set: a class "
         "that a side lacks counts as 0. What the held-out records reach is what perfect synthetic records of that "
         "number would reach; the intervals of gaps between groups hold for all groups together."
     )
