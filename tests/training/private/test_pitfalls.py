@@ -105,7 +105,7 @@ def test_a_step_in_parts_gets_its_noise_once(rows: int) -> None:
         source = Drawn([*range(9)])
         models.append(layer())
         training(PLAN, models[-1], Tensors(*table(), rows=size), source).step()
-        assert source.kinds == [torch.float32] * 2  # one draw for each parameter
+        assert source.kinds == [torch.float32]  # one draw, for both parameters
     for ours, theirs in zip(*map(weights, models), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
@@ -159,7 +159,7 @@ def test_gradients_and_noise_of_16_bit_weights_are_summed_in_32() -> None:
     records = tuple(field.bfloat16() for field in table())
     assert {total.dtype for total in per_record(model, squares).clipped(records, 0.5).sums} == {torch.float32}
     training(PLAN, model, Tensors(*records), source).step()
-    assert source.kinds == [torch.float32] * 2
+    assert source.kinds == [torch.float32]
     assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
 
 
@@ -345,3 +345,14 @@ def test_sampling_and_noise_of_a_seeded_source_are_not_the_same_draws() -> None:
     ahead = first.normal(torch.empty(1000))
     assert torch.equal(ahead, second.normal(torch.empty(1000)))
     assert not torch.isin(first.normal(torch.empty(1000)), ahead).any()
+
+
+def test_small_tensors_share_a_draw_and_large_or_unlike_ones_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 4, 6, 30, 2 and 3 numbers, 10 at most together, the last in float64: three draws and one."""
+    monkeypatch.setattr(chance, "TOGETHER", 10)
+    like = [torch.empty(2, 2), torch.empty(6), torch.empty(5, 6), torch.empty(2), torch.empty(3).double()]
+    source = Drawn()
+    found = [*chance.normals(source, like)]
+    assert source.kinds == [torch.float32] * 3 + [torch.float64]
+    assert [(one.shape, one.dtype) for one in found] == [(one.shape, one.dtype) for one in like]
+    assert torch.cat([one.flatten().double() for one in found]).unique().numel() == 45  # no number is given twice

@@ -140,9 +140,10 @@ def _text(size: int, arms: Arms) -> str:
     return (
         f"A TF-IDF classifier (words 1-2, characters 2-5, logistic regression) learnt from {size:,} records of each "
         f"side and, as further references, from all {len(arms.train):,} training and {len(arms.synthetic):,} synthetic "
-        f"records; each was judged on the same {len(arms.test):,} real test records. Macro-F1 is the plain mean over the classes of the test set: a class "
-        "that a side lacks counts as 0. What the held-out records reach is what perfect synthetic records of that "
-        "number would reach; the intervals of gaps between groups hold for all groups together."
+        f"records; each was judged on the same {len(arms.test):,} real test records. Macro-F1 is the plain mean over "
+        "the classes of the test set: a class that a side lacks counts as 0. What the held-out records reach is what "
+        "perfect synthetic records of that number would reach; the intervals of gaps between groups hold for all "
+        "groups together."
     )
 
 

@@ -5,6 +5,7 @@ A guarantee in the strict sense needs `Secure`: whoever knows the seed can take 
 
 import math
 import os
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from ssl import RAND_bytes
 from typing import Protocol
@@ -13,8 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-AT_ONCE = 2**16
-"""Normals that are drawn together: what they take stays in the cache of a processor."""
+AT_ONCE = 2**17
+"""Normals that a thread draws together."""
+TOGETHER = 2**22
+"""Normals that small tensors share a draw of: a draw of its own for each would leave threads idle."""
 
 
 class Randomness(Protocol):
@@ -31,6 +34,23 @@ class Randomness(Protocol):
 
     def restore(self, state: Tensor | None) -> None:
         """Go on where `state` was taken. Raises ValueError for the state of another kind."""
+
+
+def normals(source: Randomness, like: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Independent standard normals of the shape, type and device of each tensor, few of them held at once."""
+    start = 0
+    while start < len(like):
+        first, end, size = like[start], start + 1, like[start].numel()
+        while end < len(like) and size + like[end].numel() <= TOGETHER and _alike(first, like[end]):
+            size, end = size + like[end].numel(), end + 1
+        few = like[start:end]
+        parts = source.normal(first.new_empty(size)).split([tensor.numel() for tensor in few])
+        yield from (part.view(tensor.shape) for part, tensor in zip(parts, few, strict=True))
+        start = end
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    return one.dtype == other.dtype and one.device == other.device
 
 
 class Seeded:

@@ -24,7 +24,7 @@ from torch.optim import Optimizer
 from upright.errors import UserError
 from upright.training.private.accounting import Mechanism, epsilon
 from upright.training.private.gradients import Batch, Loss, coefficients, per_record, trainable
-from upright.training.private.noise import Randomness, Secure
+from upright.training.private.noise import Randomness, Secure, normals
 from upright.training.private.plan import Plan, Query
 
 NEAR, ROUNDINGS = 1e-3, 8
@@ -129,8 +129,8 @@ class PrivateTraining:
             raise UserError(f"{self.plan.steps} steps were planned and paid for; plan more to go on")
         self._steps += 1  # first of all, so that no failure can leave a step uncounted
         chosen = self._randomness.chosen(len(self._records), self.plan.sample_rate)
-        for p, total in zip(self._parameters, self._clipped_sum(chosen), strict=True):
-            p.grad = self._noised(total).div_(self.plan.batch).to(p.dtype)
+        for p, total in zip(self._parameters, self._noised(self._clipped_sum(chosen)), strict=True):
+            p.grad = total.div_(self.plan.batch).to(p.dtype)
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
 
@@ -219,10 +219,11 @@ class PrivateTraining:
             torch.zeros_like(p, dtype=torch.promote_types(p.dtype, torch.float32)) for p in self._parameters
         ]
 
-    def _noised(self, total: Tensor) -> Tensor:
+    def _noised(self, sums: list[Tensor]) -> list[Tensor]:
         if not self.plan.noise:
-            return total
-        return total.add_(self._randomness.normal(total), alpha=self.plan.noise * self.plan.clip)
+            return sums
+        drawn = zip(sums, normals(self._randomness, sums), strict=True)
+        return [total.add_(noise, alpha=self.plan.noise * self.plan.clip) for total, noise in drawn]
 
     def _check(self, batch: Batch) -> None:
         """Refuse, before anything is learnt, a model whose records mix or whose gradients are not all seen.
