@@ -19,7 +19,8 @@ from upright.synthesis.config import CodeConfig, EvaluationConfig, SamplingConfi
 from upright.synthesis.corpus import Corpus
 from upright.synthesis.evaluate import arms_of
 from upright.synthesis.evaluation.utility import utility_part
-from upright.synthesis.generators.tuned import Tuned, load_base
+from upright.synthesis.generators.base import load_base
+from upright.synthesis.generators.tuned import Tuned
 from upright.synthesis.reading import read
 from upright.synthesis.shares import drawn, uniform_shares
 from upright.synthesis.split import split

@@ -15,6 +15,8 @@ from upright.models import causal
 from upright.synthesis.codes import Codes
 from upright.synthesis.config import Config
 from upright.synthesis.generators import tuned
+from upright.synthesis.generators.base import _calm
+from upright.synthesis.generators.course import Course
 from upright.synthesis.generators.protocol import Task, members_of, uniforms
 from upright.synthesis.reading import read
 from upright.training.private import Secure, Seeded
@@ -39,15 +41,15 @@ def dies_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Makes the next training stop before that step, as a Ctrl-C does."""
 
     def set_at(step: int) -> None:
-        real = tuned.Course._step
+        real = Course._step
 
-        def stopping(self: tuned.Course) -> None:
+        def stopping(self: Course) -> None:
             if self.training.steps_taken == step:
-                monkeypatch.setattr(tuned.Course, "_step", real)
+                monkeypatch.setattr(Course, "_step", real)
                 raise KeyboardInterrupt
             real(self)
 
-        monkeypatch.setattr(tuned.Course, "_step", stopping)
+        monkeypatch.setattr(Course, "_step", stopping)
 
     return set_at
 
@@ -94,7 +96,7 @@ def test_what_is_handed_over_is_what_writes(tmp_path: Path) -> None:
     config = settings(tmp_path)
     live = tuned.fit(task(config, tmp_path))
     base = causal.load(config.model, "cpu")
-    with tuned._calm():
+    with _calm():
         loaded = PeftModel.from_pretrained(base.model, str(tmp_path / "adapter"))
     ids = torch.tensor([[5, 9, 40, 7]])
     with torch.no_grad():

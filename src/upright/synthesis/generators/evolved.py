@@ -17,10 +17,11 @@ from upright.run.config import digest
 from upright.run.progress import progress
 from upright.run.steps import StepStore
 from upright.synthesis.corpus import Code
+from upright.synthesis.generators.base import check_room
 from upright.synthesis.generators.evolution import QUERY, Evolution, Population, Vary, Write
 from upright.synthesis.generators.protocol import Task, uniforms
 from upright.synthesis.generators.queried import Queried, asked_for, described, queries_for, shares_of
-from upright.synthesis.generators.tuned import Tuned, check_room
+from upright.synthesis.generators.tuned import Tuned
 from upright.synthesis.generators.variations import Rephrased, Rewritten
 from upright.synthesis.sampling import Draft, Keep, kept_in, seed_of
 from upright.synthesis.shares import uniform_shares
