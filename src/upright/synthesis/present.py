@@ -11,7 +11,7 @@ from upright.synthesis.config import Config
 from upright.synthesis.drawings import beside
 from upright.synthesis.evaluation.audited import AUDITED
 from upright.synthesis.evaluation.canaries import CERTIFIED, TOLD
-from upright.synthesis.evaluation.part import CONTROL, Part
+from upright.synthesis.evaluation.part import ALL, CONTROL, Part
 from upright.synthesis.page import MEMBERSHIP, UNENDED, Row, budget, named, tied
 
 WRITTEN = "records wanted that were written"
@@ -76,7 +76,7 @@ def claim(config: Config, statement: Mapping[str, Any], metrics: Sequence[Metric
 
 def _use(config: Config, metrics: Sequence[Metric]) -> str:
     label = config.labels[0] if config.labels else ""
-    own = named(metrics, f"{label}: macro-F1")
+    own = named(metrics, f"{label}: macro-F1", ALL) or named(metrics, f"{label}: macro-F1")
     if own is None:
         return ""
     reached = f"a classifier of {label} that learns from them has a macro-F1 of {tied(display(own.value, own.unit))}"

@@ -5,8 +5,8 @@ import pytest
 
 from upright.run.evidence import Metric
 from upright.synthesis.corpus import Corpus
-from upright.synthesis.evaluation.part import CONTROL, HELDOUT, SYNTHETIC, Arms, Part
-from upright.synthesis.evaluation.utility import ALL, MAJORITY, utility_part
+from upright.synthesis.evaluation.part import ALL, ALL_CONTROL, CONTROL, HELDOUT, SYNTHETIC, Arms, Part
+from upright.synthesis.evaluation.utility import MAJORITY, utility_part
 
 WORDS = {"heart": "pulse chest pressure beat", "skin": "rash itch cream spot", "bone": "fracture cast knee hip"}
 
@@ -50,18 +50,22 @@ def test_labels_by_chance_teach_nothing_and_true_ones_all(part: Part) -> None:
 
 
 def test_what_is_kept_of_the_control(part: Part) -> None:
-    kept, own = value(part, "section: share of the control's macro-F1 kept"), value(part, "section: macro-F1")
+    kept, own = value(part, "section: share of the control's macro-F1 kept"), value(part, "section: macro-F1", ALL)
     assert kept.value == pytest.approx(own.value)  # the control has 1
     assert 0 < (kept.ci_low or 0) < (kept.value or 0) < (kept.ci_high or 0) < 1
 
 
-def test_more_synthetic_records_than_the_other_sides_have_teach_once_more(arms: Arms) -> None:
-    """Where 47 % of the labels are right, 400 records teach what 90 of them do not."""
-    many = utility_part(replace(arms, synthetic=records(400, 5, noise=0.8)), 20)
+def test_more_records_than_the_held_out_ones_teach_once_more(arms: Arms) -> None:
+    """Where 47 % of the labels are right, 300 records teach what 90 do not, and 300 of the control tell the share."""
+    more = replace(arms, synthetic=records(400, 5, noise=0.8), control=records(300, 6))
+    many = utility_part(more, 20)
     some, everything = (value(many, "section: macro-F1", split).value or 0 for split in (SYNTHETIC, ALL))
     assert some < everything
+    assert value(many, "section: macro-F1", ALL_CONTROL).value == 1
+    assert value(many, "section: share of the control's macro-F1 kept").value == pytest.approx(everything)
+    assert "all 300 that were written" in many.text
     few = utility_part(replace(arms, synthetic=records(60, 5)), 20)
-    assert all(metric.split != ALL for metric in few.metrics)
+    assert all(metric.split not in (ALL, ALL_CONTROL) for metric in few.metrics)
 
 
 def test_the_majority_class_by_hand(part: Part, arms: Arms) -> None:

@@ -9,6 +9,8 @@ from upright.synthesis.corpus import Corpus
 SYNTHETIC, CONTROL, HELDOUT = "synthetic", "control", "held-out"
 """The `split` of a metric: our records, those of the generator without privacy, and real ones."""
 TRAIN, TEST = "train", "test"
+ALL, ALL_CONTROL = "all synthetic", "all control"
+"""All that was written, where the other sides are cut to the held-out records."""
 """The two further sides: what the generator learnt from, and what all is judged on."""
 
 

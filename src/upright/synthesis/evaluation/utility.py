@@ -16,14 +16,14 @@ from upright.run.measures.intervals import percentile
 from upright.synthesis.corpus import Corpus
 from upright.synthesis.evaluation import classifier
 from upright.synthesis.evaluation.fairness import Judged, by_group, drawn
-from upright.synthesis.evaluation.part import CONTROL, HELDOUT, SYNTHETIC, TEST, TRAIN, Arms, Part
+from upright.synthesis.evaluation.part import ALL, ALL_CONTROL, CONTROL, HELDOUT, SYNTHETIC, TEST, TRAIN, Arms, Part
 from upright.synthesis.evaluation.scores import macro_f1, resampled_sets, tally
 from upright.synthesis.evaluation.sizes import equal
 
 Floats = NDArray[np.float64]
 
 TITLE = "What the records are good for"
-MAJORITY, ALL = "majority class", "all synthetic"
+MAJORITY = "majority class"
 SHOWN = 12
 """Values of a group column whose shares are told apart; the others are added up."""
 
@@ -48,8 +48,7 @@ def utility_part(arms: Arms, resamples: int) -> Part:
         )
     if not size or not len(arms.test):
         return Part(TITLE, "Nothing was measured.", limits=["No classifier was trained: a side has no records."])
-    references = {TRAIN: arms.train, **({ALL: arms.synthetic} if len(arms.synthetic) > size else {})}
-    taught = {**sides, **references}
+    taught = {**sides, TRAIN: arms.train, **_whole(arms, size)}
     features = classifier.features({name: side.texts for name, side in {**taught, TEST: arms.test}.items()})
     metrics: list[Metric] = []
     limits = [] if arms.labels else ["No label was named (labels), so nothing is said of errors by group."]
@@ -67,6 +66,12 @@ def utility_part(arms: Arms, resamples: int) -> Part:
     for group in arms.groups:
         metrics += _shares(group, {**sides, TRAIN: arms.train})
     return Part(TITLE, _text(size, arms), metrics, _plots(metrics), limits=limits)
+
+
+def _whole(arms: Arms, size: int) -> dict[str, Corpus]:
+    """All that was written, as many by the control, where that is more than the `size` records of each side."""
+    made = {ALL: arms.synthetic, **({} if arms.control is None else {ALL_CONTROL: arms.control})}
+    return {name: corpus for name, corpus in equal(made, arms.seed).items() if len(corpus) > size}
 
 
 def _judged(
@@ -101,11 +106,11 @@ def _scores(judged: Judged) -> list[Metric]:
         hits = int(counts.hit[0].sum())
         metrics.append(proportion(f"{judged.label}: accuracy (micro-F1)", hits, n, split=split))
         metrics.append(drawn(f"{judged.label}: macro-F1", macro[split], n, split, "proportion", "higher"))
-    for reference, whose in ((CONTROL, "the control's"), (HELDOUT, "the held-out records'")):
+    control = (ALL, ALL_CONTROL) if ALL_CONTROL in macro else (SYNTHETIC, CONTROL)
+    for (own, reference), whose in ((control, "the control's"), ((SYNTHETIC, HELDOUT), "the held-out records'")):
         if reference in macro:
-            kept = rates.quotient(macro[SYNTHETIC], macro[reference])
-            name = f"{judged.label}: share of {whose} macro-F1 kept"
-            metrics.append(_kept(name, kept, n))
+            kept = rates.quotient(macro[own], macro[reference])
+            metrics.append(_kept(f"{judged.label}: share of {whose} macro-F1 kept", kept, n))
     return metrics
 
 
@@ -137,13 +142,14 @@ def _shares(group: str, sides: Mapping[str, Corpus]) -> list[Metric]:
 
 
 def _text(size: int, arms: Arms) -> str:
+    whole = {len(corpus) for corpus in _whole(arms, size).values()}
+    more = f", and from all {max(whole):,} that were written, which the share of the control's is of" if whole else ""
     return (
         f"A TF-IDF classifier (words 1-2, characters 2-5, logistic regression) learnt from {size:,} records of each "
-        f"side and, as further references, from all {len(arms.train):,} training and {len(arms.synthetic):,} synthetic "
-        f"records; each was judged on the same {len(arms.test):,} real test records. Macro-F1 is the plain mean over "
-        "the classes of the test set: a class that a side lacks counts as 0. What the held-out records reach is what "
-        "perfect synthetic records of that number would reach; the intervals of gaps between groups hold for all "
-        "groups together."
+        f"side, as a further reference from all {len(arms.train):,} training records{more}; each was judged on the "
+        f"same {len(arms.test):,} real test records. Macro-F1 is the plain mean over the classes of the test set: a "
+        "class that a side lacks counts as 0. What the held-out records reach is what perfect synthetic records of "
+        "that number would reach; the intervals of gaps between groups hold for all groups together."
     )
 
 
