@@ -108,11 +108,11 @@ def _how(runs: list[Run]) -> str:
     epsilon = runs[0].find("epsilon", "result")
     assert epsilon is not None
     return (
-        f"ε = {epsilon.value:.2f} for {epsilon.n:,} records of seed 0; the base read public books, notes of invented patients "
-        "and played visits (ACI-Bench), no record of this set. `all` are 1,000 texts, as are those of the base and of "
-        "the control that learnt longer; `train` are all real texts that were learnt from; other sides are cut to the "
-        "number of held-out ones. Half of the texts are spread evenly over the sections, and sampling is guided; both "
-        "settings, rank, steps and learning rate were chosen on the split of seed 0."
+        f"ε = {epsilon.value:.2f} for {epsilon.n:,} records of seed 0; the base read public books, notes of invented "
+        "patients and played visits (ACI-Bench), no record of this set. `all` are 1,000 texts, as are those of the "
+        "base and of the control that learnt longer; `train` are all real texts that were learnt from; other sides "
+        "are cut to the number of held-out ones. Half of the texts are spread evenly over the sections, and sampling "
+        "is guided; both settings, rank, steps and learning rate were chosen on the split of seed 0."
     )
 
 
