@@ -3,10 +3,11 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable
 
 import pytest
+from matplotlib.figure import Figure
 
 from upright.run.drawing import NARROW, WIDE
 from upright.run.evidence import proportion, scalar
-from upright.run.plots import Point, bars_before_after, forest, heatmap, lines, scatter, tick
+from upright.run.plots import Point, _legend, bars_before_after, forest, heatmap, lines, scatter, tick
 
 PAIRS = [
     proportion("efficacy", 2, 100, stage="before"),
@@ -142,3 +143,17 @@ def test_a_logarithmic_axis_puts_decades_at_equal_steps() -> None:
     )
     assert (xs[2] - xs[1]) / (xs[1] - xs[0]) == pytest.approx(2, abs=0.01)
     assert (ys[2] - ys[1]) / (ys[1] - ys[0]) == pytest.approx(2, abs=0.01)
+
+
+def test_long_names_get_fewer_columns_and_stay_inside_the_drawing() -> None:
+    for names, rows in ((["a", "b", "c"], 1), (["likelihood under an n-gram model, calibrated"] * 3, 2)):
+        figure = Figure(figsize=(9, 3), layout="constrained")
+        axes = figure.add_subplot()
+        for name in names:
+            axes.plot([0, 1], [0, 1], label=name)
+        _legend(axes, columns=3)
+        figure.draw_without_rendering()
+        (legend,) = figure.legends
+        assert legend.get_window_extent().width <= figure.bbox.width
+        heights = {round(text.get_window_extent().y0) for text in legend.get_texts()}
+        assert len(heights) == rows

@@ -288,4 +288,11 @@ def _value_axis(axes: Axes, unit: str, from_zero: bool, narrow: bool) -> None:
 
 
 def _legend(axes: Axes, columns: int) -> None:
-    axes.figure.legend(loc="outside upper left", ncols=columns, labelcolor=INK, handlelength=1.6, columnspacing=1.4)
+    """Over the drawing, in at most so many columns: fewer where long names would run out of it."""
+    figure = axes.figure
+    for count in range(columns, 0, -1):
+        style = {"labelcolor": INK, "handlelength": 1.6, "columnspacing": 1.4}
+        legend = figure.legend(loc="outside upper left", ncols=count, **style)
+        if count == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            return
+        legend.remove()
