@@ -3,6 +3,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from tests.tables import write_table
 from upright import lab
 from upright.errors import UserError
 from upright.run.tables import check_table, line_of, need_columns, read_table, scan_table, table_file
@@ -13,14 +14,7 @@ ROWS = pl.DataFrame({"name": ["a", "b"], "score": [1.0, 2.5]})
 @pytest.fixture(params=["csv", "parquet", "jsonl"])
 def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """The same two rows in each format."""
-    path = tmp_path / f"table.{request.param}"
-    if path.suffix == ".csv":
-        ROWS.write_csv(path)
-    elif path.suffix == ".parquet":
-        ROWS.write_parquet(path)
-    else:
-        ROWS.write_ndjson(path)
-    return path
+    return write_table(ROWS, tmp_path / f"table.{request.param}")
 
 
 def test_every_format_gives_the_same_rows(path: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from tests.tables import write_table
 from upright.errors import UserError
 from upright.synthesis.config import Config, SplitConfig
 from upright.synthesis.corpus import Corpus
@@ -28,14 +29,7 @@ def rows(count: int = 48) -> dict[str, list[Any]]:
 
 
 def written(folder: Path, table: dict[str, list[Any]], name: str = "d.csv") -> Path:
-    path, frame = folder / name, pl.DataFrame(table)
-    if path.suffix == ".csv":
-        frame.write_csv(path)
-    elif path.suffix == ".parquet":
-        frame.write_parquet(path)
-    else:
-        frame.write_ndjson(path)
-    return path
+    return write_table(pl.DataFrame(table), folder / name)
 
 
 def settings(path: Path, **more: Any) -> Config:

@@ -100,24 +100,17 @@ def generate(
     `generator` where a text must not depend on the prompts beside it either. `guidance` costs a second row for each.
     Raises `UserError` for an empty prompt and for one that leaves no room in the model's context.
     """
-    if temperature < 0 or (temperature > 0 and generator is None and draws is None):
-        raise ValueError(f"temperature={temperature}: must be >= 0, and above 0 a generator or draws must be given")
-    if not 0 < top_p <= 1:
-        raise ValueError(f"top_p={top_p}: must be above 0 and at most 1")
     if max_new_tokens < 1 or "" in stop:
         raise ValueError(f"max_new_tokens={max_new_tokens}, stop={stop!r}: at least one token, no empty stop string")
+    if temperature > 0 and draws is None and generator is not None:
+        draws = _draws(len(prompts), max_new_tokens, generator)
+    choose = _Choice(temperature, top_k, top_p, draws)
     rows = prompt_ids(model.tokenizer, prompts)
     check_room(model, rows, max_new_tokens)
-    neutral = prompt_ids(model.tokenizer, [guidance.neutral])[0] if guidance else []
-    check_room(model, [neutral], max_new_tokens)
-    if temperature == 0:
-        draws = None
-    elif draws is None:
-        draws = _draws(len(rows), max_new_tokens, generator)
-    choose = _Choice(temperature, top_k, top_p, draws)
+    neutral, scale = _aside(model, guidance, max_new_tokens)
     found: dict[int, Continuation] = {}
     for batch in batches([len(row) for row in rows], batch_rows):
-        reader = _Reader(model, [rows[i] for i in batch], neutral, guidance.scale if guidance else 1.0)
+        reader = _Reader(model, [rows[i] for i in batch], neutral, scale)
         for i, ids in _continue(model, reader, batch, max_new_tokens, stop, choose).items():
             found[i] = Continuation(_text(model, ids, stop), _ended(model, ids, stop))
     return [found[i] for i in range(len(rows))]
@@ -156,19 +149,34 @@ def check_room(model: CausalModel, rows: Sequence[Sequence[int]], new_tokens: in
             )
 
 
+def _aside(model: CausalModel, guidance: Guidance | None, max_new_tokens: int) -> tuple[list[int], float]:
+    """The neutral row of a guidance and its scale; no row where there is none."""
+    if guidance is None:
+        return [], 1.0
+    (neutral,) = prompt_ids(model.tokenizer, [guidance.neutral])
+    check_room(model, [neutral], max_new_tokens)
+    return neutral, guidance.scale
+
+
 @dataclass(frozen=True)
 class _Choice:
-    """The rule that picks the next token of each row."""
+    """The rule that picks the next token of each row. Raises ValueError for settings that it cannot follow."""
 
     temperature: float
     top_k: int | None
     top_p: float
     draws: Tensor | None
-    """Uniform numbers (prompts, steps) on the CPU; None takes the likeliest token."""
+    """Uniform numbers (prompts, steps) on the CPU; not looked at where the temperature is 0."""
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0 or (self.temperature > 0 and self.draws is None):
+            raise ValueError(f"temperature={self.temperature}: must be >= 0, and above 0 needs a generator or draws")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p={self.top_p}: must be above 0 and at most 1")
 
     def __call__(self, logits: Tensor, prompts: list[int], step: int) -> Tensor:
         """Ids (B,) for `logits` (B, V) of these prompts at this step."""
-        if self.draws is None:
+        if self.draws is None or self.temperature == 0:
             return logits.argmax(dim=-1)
         uniform = self.draws[prompts, step].to(logits.device)
         return _draw(logits.double() / self.temperature, self.top_k, uniform, self.top_p)

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.tables import write_table
 from upright.audit.epsilon.config import ColumnsConfig
 from upright.audit.epsilon.scores import read_scores
 from upright.errors import UserError
@@ -15,19 +16,9 @@ COLUMNS = ColumnsConfig()
 TABLE = pl.DataFrame({"score": [0.5, -1.0, None, 2.0], "included": [1, 0, 1, 0]})
 
 
-def write(path: Path, table: pl.DataFrame) -> Path:
-    if path.suffix == ".csv":
-        table.write_csv(path)
-    elif path.suffix == ".jsonl":
-        table.write_ndjson(path)
-    else:
-        table.write_parquet(path)
-    return path
-
-
 @pytest.mark.parametrize("ending", [".csv", ".parquet", ".jsonl"])
 def test_every_format_gives_the_same_canaries(tmp_path: Path, ending: str) -> None:
-    found = read_scores(write(tmp_path / f"scores{ending}", TABLE), COLUMNS, many=False)
+    found = read_scores(write_table(TABLE, tmp_path / f"scores{ending}"), COLUMNS, many=False)
     np.testing.assert_array_equal(found.score, [0.5, -1.0, np.nan, 2.0])
     assert found.included.tolist() == [True, False, True, False]
     assert (found.inside.tolist(), found.outside.tolist()) == ([0.5, -np.inf], [-1.0, 2.0])
@@ -63,10 +54,10 @@ def test_what_cannot_be_used_is_named(tmp_path: Path, text: str, message: str) -
 
 
 def test_many_runs_take_one_row_each(tmp_path: Path) -> None:
-    path = write(tmp_path / "runs.csv", TABLE.with_columns(run=pl.Series(["a", "b", "a", "c"])))
+    path = write_table(TABLE.with_columns(run=pl.Series(["a", "b", "a", "c"])), tmp_path / "runs.csv")
     with pytest.raises(UserError, match="run 'a' stands in lines 2, 4; many-runs takes one row a run"):
         read_scores(path, COLUMNS, many=True)
-    path = write(tmp_path / "fine.csv", TABLE.with_columns(run=pl.Series([1, 2, 3, 4])))
+    path = write_table(TABLE.with_columns(run=pl.Series([1, 2, 3, 4])), tmp_path / "fine.csv")
     assert read_scores(path, COLUMNS, many=True).score.size == 4
 
 
@@ -79,7 +70,7 @@ def test_other_names_endings_and_types(tmp_path: Path) -> None:
         read_scores(tmp_path / "x.txt", COLUMNS, many=False)
     with pytest.raises(UserError, match=r"absent\.csv: is not there"):
         read_scores(tmp_path / "absent.csv", COLUMNS, many=False)
-    nested = write(tmp_path / "nested.parquet", pl.DataFrame({"score": [[1.0], [2.0]], "included": [0, 1]}))
+    nested = write_table(pl.DataFrame({"score": [[1.0], [2.0]], "included": [0, 1]}), tmp_path / "nested.parquet")
     with pytest.raises(UserError, match=r"score holds List\(Float64\); must be numbers"):
         read_scores(nested, COLUMNS, many=False)
     path.write_text('{"score": 1, "included": 1}\n{"score": ', encoding="utf-8")

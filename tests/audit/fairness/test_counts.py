@@ -9,6 +9,7 @@ import pytest
 from numpy.testing import assert_allclose
 from polars.testing import assert_frame_equal
 
+from tests.tables import write_table
 from upright.audit.fairness import counts as c
 from upright.audit.fairness import reading, scores
 from upright.audit.fairness.config import Config
@@ -34,16 +35,6 @@ def people(n: int = 400, seed: int = 0) -> pl.DataFrame:
     )
 
 
-def write(frame: pl.DataFrame, path: Path) -> Path:
-    if path.suffix == ".csv":
-        frame.write_csv(path)
-    elif path.suffix == ".parquet":
-        frame.write_parquet(path)
-    else:
-        frame.write_ndjson(path)
-    return path
-
-
 def config(path: Path, **more: Any) -> Config:
     fields = {"groups": ["sex", "race"], "label": "y", "prediction": "said", **more}
     return Config(table=path, **fields)
@@ -52,7 +43,7 @@ def config(path: Path, **more: Any) -> Config:
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_every_format_gives_the_same_counts(tmp_path: Path, suffix: str) -> None:
     frame = people()
-    path = write(frame, tmp_path / f"t.{suffix}")
+    path = write_table(frame, tmp_path / f"t.{suffix}")
     found = reading.count(path, config(path, score="score", weight="w"))
     table = c.table(found, ["sex"], ["0", "1"])
     wanted = rates.count(frame["y"], frame["said"], frame["sex"], frame["w"].to_numpy())
@@ -69,8 +60,8 @@ def test_every_format_gives_the_same_counts(tmp_path: Path, suffix: str) -> None
 
 def test_shards_add_up(tmp_path: Path) -> None:
     frame = people(900)
-    whole = write(frame, tmp_path / "whole.parquet")
-    parts = [write(frame[i : i + 300], tmp_path / f"{i}.parquet") for i in (0, 300, 600)]
+    whole = write_table(frame, tmp_path / "whole.parquet")
+    parts = [write_table(frame[i : i + 300], tmp_path / f"{i}.parquet") for i in (0, 300, 600)]
     asked = config(whole, score="score")
     together = reading.count(parts[0], asked) + reading.count(parts[1], asked) + reading.count(parts[2], asked)
     once = reading.count(whole, asked)
@@ -81,13 +72,13 @@ def test_shards_add_up(tmp_path: Path) -> None:
 
 
 def test_other_columns_do_not_add_up(tmp_path: Path) -> None:
-    path = write(people(), tmp_path / "t.csv")
+    path = write_table(people(), tmp_path / "t.csv")
     with pytest.raises(ValueError, match="count the same columns"):
         reading.count(path, config(path)) + reading.count(path, config(path, groups=["sex"]))
 
 
 def test_many_batches_are_one(tmp_path: Path) -> None:
-    path = write(people(700), tmp_path / "t.parquet")
+    path = write_table(people(700), tmp_path / "t.parquet")
     asked = config(path, score="score", weight="w")
     once = reading.count(path, asked).scores
     again = reading.count(path, asked.model_copy(update={"speed": SpeedConfig(batch_rows=64)})).scores
@@ -100,7 +91,7 @@ def test_bins_are_not_exact_but_near(tmp_path: Path) -> None:
     """Scores with 15 digits share bins of width 2^-14: AUC moves by less than that share of the pairs."""
     rng = np.random.default_rng(1)
     frame = people(20_000).with_columns(score=pl.Series(rng.beta(2, 2, 20_000)))
-    path = write(frame, tmp_path / "t.parquet")
+    path = write_table(frame, tmp_path / "t.parquet")
     found = reading.count(path, config(path, score="score"))
     assert not c.exact(found)
     cells, _ = c.score_table(found, ["sex"], [("f",), ("m",)])
@@ -119,9 +110,9 @@ def test_one_value_in_many_spellings(tmp_path: Path) -> None:
 
 def test_booleans_and_floats_are_classes(tmp_path: Path) -> None:
     frame = pl.DataFrame({"sex": ["f", "m"], "race": ["x", "y"], "y": [True, False], "said": [False, True]})
-    path = write(frame, tmp_path / "t.parquet")
+    path = write_table(frame, tmp_path / "t.parquet")
     assert reading.count(path, config(path)).classes() == ["false", "true"]
-    path = write(frame.with_columns(pl.col("y", "said").cast(pl.Float64)), tmp_path / "u.parquet")
+    path = write_table(frame.with_columns(pl.col("y", "said").cast(pl.Float64)), tmp_path / "u.parquet")
     assert reading.count(path, config(path)).classes() == ["0", "1"]
 
 
@@ -153,7 +144,7 @@ def test_rows_that_cannot_be_used_are_counted(tmp_path: Path) -> None:
 
 def test_binary_keeps_what_is_positive(tmp_path: Path) -> None:
     frame = people().with_columns(y=pl.col("y") + 1, said=pl.col("said") * 2 + 1)
-    path = write(frame, tmp_path / "t.parquet")
+    path = write_table(frame, tmp_path / "t.parquet")
     found = reading.count(path, config(path)).binary(["1"])
     table = c.table(found, ["race"], ["0", "1"])
     wanted = rates.count(frame["y"] == 1, frame["said"] == 1, frame["race"])
@@ -161,7 +152,7 @@ def test_binary_keeps_what_is_positive(tmp_path: Path) -> None:
 
 
 def test_saved_counts_are_the_same(tmp_path: Path) -> None:
-    path = write(people(), tmp_path / "t.csv")
+    path = write_table(people(), tmp_path / "t.csv")
     found = reading.count(path, config(path, score="score"))
     found.save(tmp_path / "a.parquet", tmp_path / "b.parquet")
     again = c.Counts.load(tmp_path / "a.parquet", tmp_path / "b.parquet")
@@ -237,7 +228,7 @@ def test_no_positive_class(classes: list[str], positive: str | None, message: st
 def test_blank_groups_keep_their_scores(tmp_path: Path, kind: str, blank: str | None) -> None:
     """A group that is empty in the last column is the missing one, for decisions and for scores."""
     frame = people(400).with_columns(race=pl.Series([blank, "x"] * 200), score=pl.Series(np.linspace(0, 1, 400)))
-    path = write(frame, tmp_path / f"t.{kind}")
+    path = write_table(frame, tmp_path / f"t.{kind}")
     found = reading.count(path, config(path, score="score"))
     assert c.table(found, ["race"], ["0", "1"]).groups == [c.MISSING, "x"]
     cells, _ = c.score_table(found, ["race"], [(c.MISSING,), ("x",)])
@@ -246,7 +237,7 @@ def test_blank_groups_keep_their_scores(tmp_path: Path, kind: str, blank: str | 
 
 def test_not_a_number_is_a_missing_group(tmp_path: Path) -> None:
     frame = people(90).with_columns(race=pl.Series([float("nan"), 1.0, 2.0] * 30))
-    path = write(frame, tmp_path / "t.parquet")
+    path = write_table(frame, tmp_path / "t.parquet")
     assert c.table(reading.count(path, config(path)), ["race"], ["0", "1"]).groups == [c.MISSING, "1", "2"]
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.tables import write_table
 from upright.audit import fairness
 from upright.audit.fairness import individual, swaps
 from upright.audit.fairness.config import Config
@@ -14,16 +15,6 @@ from upright.errors import UserError
 from upright.run.evidence import Metric, wilson
 
 QUICK = {"draws": 200, "permutations": 0, "rescans": 0, "groups": ["g"], "label": "y"}
-
-
-def write(frame: pl.DataFrame, path: Path) -> Path:
-    if path.suffix == ".csv":
-        frame.write_csv(path)
-    elif path.suffix == ".parquet":
-        frame.write_parquet(path)
-    else:
-        frame.write_ndjson(path)
-    return path
 
 
 def measured(path: Path, positive: tuple[str, ...] | None = ("1",), **more: Any) -> dict[tuple[str, str], Metric]:
@@ -39,7 +30,7 @@ def test_by_hand(tmp_path: Path, kind: str) -> None:
     said = [0] * 50 + [1] * 50 + [0, 1] * 50
     swapped = [True] * 30 + [False] * 20 + [False] * 10 + [True] * 40 + [False, True] * 50
     frame = pl.DataFrame({"g": ["a"] * 100 + ["b"] * 100, "y": [0, 1] * 100, "said": said, "other": swapped})
-    path = write(frame, tmp_path / f"t.{kind}")
+    path = write_table(frame, tmp_path / f"t.{kind}")
     found = measured(path, prediction="said", swapped="other")
     flips = found[swaps.FLIPS, "g: a"]
     assert flips.value == 0.4

@@ -48,7 +48,8 @@ def utility_part(arms: Arms, resamples: int) -> Part:
         )
     if not size or not len(arms.test):
         return Part(TITLE, "Nothing was measured.", limits=["No classifier was trained: a side has no records."])
-    taught = {**sides, TRAIN: arms.train, **_whole(arms, size)}
+    whole = _whole(arms, size)
+    taught = {**sides, TRAIN: arms.train, **whole}
     features = classifier.features({name: side.texts for name, side in {**taught, TEST: arms.test}.items()})
     metrics: list[Metric] = []
     limits = [] if arms.labels else ["No label was named (labels), so nothing is said of errors by group."]
@@ -65,7 +66,7 @@ def utility_part(arms: Arms, resamples: int) -> Part:
                 metrics, limits = metrics + found, limits + missing
     for group in arms.groups:
         metrics += _shares(group, {**sides, TRAIN: arms.train})
-    return Part(TITLE, _text(size, arms), metrics, _plots(metrics), limits=limits)
+    return Part(TITLE, _text(size, len(whole.get(ALL, ())), arms), metrics, _plots(metrics), limits=limits)
 
 
 def _whole(arms: Arms, size: int) -> dict[str, Corpus]:
@@ -141,9 +142,8 @@ def _shares(group: str, sides: Mapping[str, Corpus]) -> list[Metric]:
     return metrics
 
 
-def _text(size: int, arms: Arms) -> str:
-    whole = {len(corpus) for corpus in _whole(arms, size).values()}
-    more = f", and from all {max(whole):,} that were written, which the share of the control's is of" if whole else ""
+def _text(size: int, whole: int, arms: Arms) -> str:
+    more = f", and from all {whole:,} that were written, which the share of the control's is of" if whole else ""
     return (
         f"A TF-IDF classifier (words 1-2, characters 2-5, logistic regression) learnt from {size:,} records of each "
         f"side, as a further reference from all {len(arms.train):,} training records{more}; each was judged on the "

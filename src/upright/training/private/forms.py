@@ -143,14 +143,17 @@ def joined(forms: Sequence[Form]) -> Form:
     outers = [form for form in forms if isinstance(form, Outer)]
     rows = [form for form in forms if isinstance(form, Rows)]
     if len(outers) + len(rows) < len(forms):
-        return Dense(torch.stack([form.dense().grads for form in forms]).sum(0)) if len(forms) > 1 else forms[0]
-    outer = Outer(_places([o.left for o in outers]), _places([o.right for o in outers])) if outers else None
-    row = Rows(_places([r.ids for r in rows]), _places([r.values for r in rows]), rows[0].rows) if rows else None
-    if outer and row:
-        return Tied(row, outer)
-    found = outer or row
-    assert found is not None
-    return found.dense() if isinstance(found, Outer) and found.short else found
+        return forms[0] if len(forms) == 1 else Dense(torch.stack([form.dense().grads for form in forms]).sum(0))
+    if not outers:
+        return _one_of_rows(rows)
+    outer = Outer(_places([o.left for o in outers]), _places([o.right for o in outers]))
+    if rows:
+        return Tied(_one_of_rows(rows), outer)
+    return outer.dense() if outer.short else outer
+
+
+def _one_of_rows(rows: Sequence[Rows]) -> Rows:
+    return Rows(_places([r.ids for r in rows]), _places([r.values for r in rows]), rows[0].rows)
 
 
 def _places(tensors: Sequence[Tensor]) -> Tensor:
