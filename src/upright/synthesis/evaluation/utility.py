@@ -49,7 +49,7 @@ def utility_part(arms: Arms, resamples: int) -> Part:
     if not size or not len(arms.test):
         return Part(TITLE, "Nothing was measured.", limits=["No classifier was trained: a side has no records."])
     whole = _whole(arms, size)
-    taught = {**sides, TRAIN: arms.train, **whole}
+    taught = {**whole, **sides, TRAIN: arms.train}  # what the headline says of all records stands first
     features = classifier.features({name: side.texts for name, side in {**taught, TEST: arms.test}.items()})
     metrics: list[Metric] = []
     limits = [] if arms.labels else ["No label was named (labels), so nothing is said of errors by group."]
